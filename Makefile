@@ -1,0 +1,87 @@
+# What people type. Everything real is in `python -m bench`; this file only finds Python, makes
+# .venv and passes on the choices made on the command line: make bench BACKEND=torch SIZE=tiny
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv bench test check envs lock doctor reference perf fix
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+STAMP := $(VENV)/harness.lock
+PY := $(VENV)/bin/python
+
+# Choices that `bench run` understands. Only the command line counts: a DEVICE or an OUT that
+# happens to be exported in the shell must not change what is measured or where it is written.
+CHOICES := BACKEND DEVICE WORKLOAD SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
+           WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME
+SWITCHES := QUALITY STRICT
+chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
+flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
+options = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(name)) '$(call chosen,$(name))')))
+switches = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(name)))))
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "choices of make bench, by commas or 'all' ($(SWITCHES) are switched on by 1):"
+	@echo "  $(CHOICES) $(SWITCHES)" | fmt -w 80
+
+venv: $(STAMP)  ## .venv, the harness's own environment, and nothing else
+
+# The stamp is a copy of the lock, so that a checkout that only touches the file rebuilds nothing.
+# --no-deps: the lock is complete (uv resolved it) and leaves one dependency out on purpose.
+# A .pth line puts the project on the path: unlike an editable install it needs no build backend
+# and no network, and as it is relative the checkout can be moved.
+$(STAMP): locks/harness.txt
+	@if cmp -s $< $@ && $(PY) -c ''; then touch $@; exit 0; fi; \
+	for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	    echo "no Python >= 3.11 on PATH: install one, or make venv PYTHON=/path/to/python" >&2; \
+	    exit 2; \
+	fi; \
+	echo "making $(VENV) with $$($$found --version)"; \
+	if ! $$found -m venv --clear $(VENV); then \
+	    echo "$$found cannot make environments: install its venv module (python3.11-venv)" >&2; \
+	    exit 2; \
+	fi; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --only-binary :all: -r $<; \
+	site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo ../../../.. > "$$site/framework_pilot.pth"; \
+	printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m bench "$$@"\n' > $(VENV)/bin/bench; \
+	chmod +x $(VENV)/bin/bench; \
+	cp $< $@
+
+bench: $(STAMP)  ## run the pilot: BACKEND=torch,onnxruntime SIZE=tiny ...
+	@$(PY) -m bench run $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
+
+envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
+	@$(PY) -m bench env $(or $(call chosen,BACKEND),all) $(call options,DEVICE)
+
+test: envs  ## the tests; BACKEND=... selects the backends of the contract tests
+	$(if $(call chosen,BACKEND),BENCH_BACKENDS='$(call chosen,BACKEND)') $(PY) -m pytest
+
+check: $(STAMP)  ## lint, formatting, types
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+fix: $(STAMP)  ## mend what ruff can mend by itself
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+lock: $(STAMP)  ## compile every lock anew (newer versions, new hashes)
+	$(PY) -m bench.locks
+
+doctor: $(STAMP)  ## what is there, what is missing and how to mend it
+	@$(PY) -m bench doctor
+
+reference: $(STAMP)  ## make the committed reference traces anew (float64 torch)
+	python=$$($(PY) -m bench.envs torch cpu); $$python -m backends.torch_reference
+
+perf: $(STAMP)  ## the harness's own benchmarks
+	$(PY) -m pytest tests/perf --benchmark-only

@@ -1,0 +1,143 @@
+"""ONNX Runtime: inference from ONNX files, with its own graph optimiser and IO binding."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import weakref
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from backends import onnx_files, onnx_models
+from backends.onnx_sessions import PROVIDERS, Bound, Inference, options, read_options
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+
+NAME = "onnxruntime"
+DIST = "onnxruntime"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes
+
+FILE = "model.onnx"
+SETTINGS = {"quantization": ("dynamic", "static"), "spinning": ("on", "off")}
+NUMPY_TYPES = {"fp32": np.float32, "tf32": np.float32, "int8": np.uint8}
+_programs: list[weakref.ref[Inference]] = []
+
+
+@cache
+def devices() -> list[str]:
+    """The devices whose provider really starts; ONNX Runtime falls back to the CPU silently."""
+    model = onnx_models.matmul(2).SerializeToString()
+    found = []
+    for device, provider in PROVIDERS.items():
+        if provider in ort.get_available_providers():
+            session = ort.InferenceSession(model, providers=[provider])
+            found += [device] if session.get_providers()[0] == provider else []
+    return found
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    if cell.trains:
+        return "ONNX Runtime's training package ended at 1.19.2; this package only infers"
+    return _place(cell) or _precision(cell) or _settings(cell)
+
+
+def _place(cell: Cell) -> str | None:
+    if cell.world_size > 1:
+        return "a session infers in one process"
+    if cell.device not in devices():
+        return f"this build of onnxruntime has no provider that starts on {cell.device}"
+    if cell.format != "onnx":
+        return f"ONNX Runtime reads onnx files, not {cell.format!r}"
+    if cell.mode != "compiled":
+        return f"a session always optimises its graph: there is no mode {cell.mode!r}"
+    return None
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision not in NUMPY_TYPES:
+        return f"this adapter makes float32 and int8 files, not {cell.precision}"
+    if cell.precision == "tf32" and cell.device != "cuda":
+        return f"TF32 is a mode of NVIDIA's tensor cores; {cell.device} has none"
+    return None
+
+
+def _settings(cell: Cell) -> str | None:
+    for key, value in cell.settings.items():
+        if key not in SETTINGS:
+            return f"ONNX Runtime's adapter knows no setting {key!r}: {' and '.join(SETTINGS)}"
+        if value not in SETTINGS[key]:
+            return f"setting {key} is {' or '.join(SETTINGS[key])}, not {value!r}"
+    return None
+
+
+def setup(cell: Cell) -> None:
+    """Nothing is global here: threads, spinning and the provider belong to a session."""
+
+
+def effective(cell: Cell) -> Settings:
+    """Read back from the newest open session; before there is one, what it would be given."""
+    programs = [reference() for reference in _programs]
+    facts = [program.facts() for program in programs if program is not None]
+    opened = [fact for fact in facts if fact]
+    return opened[-1] if opened else read_options(options(cell))
+
+
+def _remember(program: Inference) -> Inference:
+    """Weakly: ``effective`` reads programs, and must not keep their memory."""
+    _programs.append(weakref.ref(program))
+    return program
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    made = onnx_files.ensure(cell, weights, calibration=batches.train)
+    bound = Bound(cell, str(made.path), [onnx_files.feed(cell, one) for one in batches.infer])
+    facts = {
+        "quantization": onnx_files.method(cell),
+        "model_file": "cached" if made.cached else "made",
+    }
+    trained = sum(value.size for name, value in weights.items() if ".running_" not in name)
+    return _remember(Inference(bound, path=made.path, n_params=trained, file_facts=facts))
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    """The file that the program runs from is the export."""
+    assert isinstance(program, Inference)
+    path.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(program.path, path / FILE)
+    written = onnx.load(path / FILE, load_external_data=False)
+    return {
+        "file": FILE,
+        "exporter": f"onnx.helper {onnx.__version__}",
+        "opset": next(entry.version for entry in written.opset_import if not entry.domain),
+        "ir_version": written.ir_version,
+        "quantization": onnx_files.method(cell),
+    }
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with onnx's words if the file is not a valid model. Nothing in it is executed."""
+    onnx.checker.check_model(str(path / FILE), full_check=True)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    """``n_params`` is what the file holds: exporters fold BatchNorm and add constants."""
+    file = path / FILE
+    graph = onnx.load(file, load_external_data=False).graph
+    held = sum(int(np.prod(tensor.dims)) for tensor in graph.initializer)
+    bound = Bound(cell, str(file), [onnx_files.feed(cell, one) for one in batches.infer])
+    return _remember(Inference(bound, path=file, n_params=held, file_facts={}))
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    """MatMul in float32, MatMulInteger (uint8 x int8) for int8."""
+    if precision not in NUMPY_TYPES or (precision == "tf32" and cell.device != "cuda"):
+        return None
+    model = onnx_models.matmul(n, int8=precision == "int8").SerializeToString()
+    left = np.ones((n, n), NUMPY_TYPES[precision])
+    return Bound(dataclasses.replace(cell, precision=precision), model, [{"x": left}])

@@ -1,0 +1,189 @@
+"""Torch's built models: what is enqueued, and how to wait for it."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.contract import Batch, Batches, Cell, Optimizer, Program, Settings
+
+INPUTS = {"cnn": ("image",), "transformer": ("ids", "mask")}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def device(cell: Cell) -> torch.device:
+    """ROCm builds of torch answer to the name cuda."""
+    return torch.device("cpu" if cell.device == "cpu" else "cuda")
+
+
+def autocast(cell: Cell) -> AbstractContextManager[Any]:
+    """Mixed precision as torch documents it: float32 weights, the cast where an op gains."""
+    if cell.precision not in DTYPES:
+        return nullcontext()
+    return torch.autocast(device(cell).type, dtype=DTYPES[cell.precision])
+
+
+def synchronize(cell: Cell) -> None:
+    """CPU operators return when they are done; a GPU's are only enqueued."""
+    if device(cell).type == "cuda":
+        torch.cuda.synchronize()
+
+
+def memory_format(cell: Cell) -> torch.memory_format:
+    tuned = cell.track == "tuned" and cell.model == "cnn"
+    return torch.channels_last if tuned else torch.contiguous_format
+
+
+def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
+    """The model's inputs on the device, images in the model's memory format."""
+    # A copy: the batches are read-only views, and torch has no read-only tensors.
+    tensors = [torch.from_numpy(np.array(batch[name])) for name in INPUTS[cell.model]]
+    if cell.model == "cnn":
+        tensors = [image.to(memory_format=memory_format(cell)) for image in tensors]
+    return tuple(tensor.to(device(cell)) for tensor in tensors)
+
+
+class Inference(Program):
+    """Forward passes of ``model`` over batches that lie on the device already.
+
+    forward: what is called, ``model`` itself or its compiled form.
+    """
+
+    def __init__(
+        self, cell: Cell, model: nn.Module, batches: Batches, *, forward: Callable[..., Tensor]
+    ) -> None:
+        self.cell = cell
+        self.model = model
+        self.forward = forward
+        self.autocast = autocast(cell)
+        self.n_params = sum(parameter.numel() for parameter in model.parameters())
+        self.inputs = [place(cell, batch) for batch in batches.infer]
+        self.output: Tensor | None = None
+
+    def infer(self, index: int) -> None:
+        with torch.inference_mode(), self.autocast:
+            self.output = self.forward(*self.inputs[index])
+
+    def logits(self) -> np.ndarray:
+        assert self.output is not None, "infer comes first"
+        return self.output.float().cpu().numpy()
+
+    def wait(self) -> None:
+        synchronize(self.cell)
+
+    def close(self) -> None:
+        cell = self.cell
+        self.__dict__.clear()
+        if cell.mode == "compiled":
+            torch.compiler.reset()  # compiled code keeps its model alive
+        gc.collect()
+        if device(cell).type == "cuda":
+            torch.cuda.empty_cache()
+
+    def facts(self) -> Settings:
+        """What holds for this program, read from its objects; nothing once it is closed."""
+        if not self.__dict__:
+            return {}
+        facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
+        for layer in self.model.modules():
+            # A 1x1 kernel is contiguous in both formats and tells nothing.
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
+                last = layer.weight.is_contiguous(memory_format=torch.channels_last)
+                facts["memory_format"] = "channels_last" if last else "contiguous"
+                break
+        return facts
+
+
+class Training(Inference):
+    """The documented training loop, one step at a time; ``infer`` uses the plain module.
+
+    A second graph would otherwise be compiled for the evaluation mode, only for the gate.
+    """
+
+    def __init__(
+        self, cell: Cell, model: nn.Module, batches: Batches, *, forward: Callable[..., Tensor]
+    ) -> None:
+        super().__init__(cell, model, batches, forward=forward)
+        to = device(cell)
+        placed = [
+            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
+            for batch in batches.train
+        ]
+        self.batches = itertools.cycle(placed)
+        self.optimizer = optimizer(cell.optimizer, model, fused=cell.track == "tuned")
+        self.scaler = torch.amp.GradScaler("cuda") if cell.precision == "fp16" else None
+        self.last_loss: Tensor | None = None
+
+    def train_step(self) -> None:
+        if not self.model.training:
+            self.model.train()
+        inputs, label = next(self.batches)
+        self.optimizer.zero_grad()
+        with self.autocast:
+            loss = F.cross_entropy(self.forward(*inputs), label)
+        if self.scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.last_loss = loss.detach()
+
+    def loss(self) -> float:
+        assert self.last_loss is not None, "train_step comes first"
+        return float(self.last_loss)
+
+    def infer(self, index: int) -> None:
+        if self.model.training:
+            self.model.eval()
+        with torch.inference_mode(), self.autocast:
+            self.output = self.model(*self.inputs[index])
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if not facts:
+            return facts
+        facts["optimizer"] = type(self.optimizer).__name__
+        facts["optimizer_fused"] = bool(self.optimizer.param_groups[0]["fused"])
+        if self.scaler is not None:
+            facts["loss_scale"] = self.scaler.get_scale()
+        return facts
+
+
+def optimizer(asked: Optimizer, model: nn.Module, *, fused: bool) -> torch.optim.Optimizer:
+    """Torch's own optimizer; not ``fused`` leaves the choice of loop to torch."""
+    common: dict[str, Any] = {"lr": asked.lr, "weight_decay": asked.weight_decay}
+    if fused:
+        common["fused"] = True
+    if asked.name == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=asked.momentum, **common)
+    betas = (asked.beta1, asked.beta2)
+    return torch.optim.AdamW(model.parameters(), betas=betas, eps=asked.eps, **common)
+
+
+class Matmul:
+    """An n x n x n matrix product in one precision."""
+
+    def __init__(self, cell: Cell, precision: str, n: int) -> None:
+        self.cell = cell
+        self.tf32 = precision == "tf32"
+        where: Any = {"device": device(cell), "dtype": DTYPES.get(precision, torch.float32)}
+        self.left, self.right, self.out = (torch.ones(n, n, **where) for _ in range(3))
+
+    def run(self) -> None:
+        matmul = torch.backends.cuda.matmul
+        before, matmul.allow_tf32 = matmul.allow_tf32, self.tf32
+        torch.mm(self.left, self.right, out=self.out)
+        matmul.allow_tf32 = before
+
+    def wait(self) -> None:
+        synchronize(self.cell)

@@ -1,0 +1,189 @@
+"""The command line, ``python -m bench`` or ``bench``: where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from bench import backends_index, doctor, envs, grid, options, pilot, results, schema, table
+from bench.contract import BenchError
+from bench.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NO,
+    EXIT_NOTHING,
+    EXIT_OK,
+    EXIT_USAGE,
+    UsageError,
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is stated in ``bench.errors``."""
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("bench: interrupted; every finished row is on disk", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="bench",
+        description="Run the same reference workloads on several deep-learning frameworks and "
+        "compare what was measured.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    options.add(commands).set_defaults(command=_run)
+    env = commands.add_parser("env", help="build or check a backend's environment")
+    env.add_argument("backend", help=f"which: {options.LIST}")
+    env.add_argument("--device", default="cpu", help="cpu (default), cuda, rocm or tpu")
+    env.add_argument("--json", action="store_true", help="print JSON")
+    env.set_defaults(command=_env)
+    listing = commands.add_parser("backends", help="list the backends and what they offer")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(command=_backends)
+    doc = commands.add_parser("doctor", help="say what is here, what is missing, how to mend it")
+    doc.add_argument("--json", action="store_true", help="print JSON")
+    doc.set_defaults(command=lambda arguments: doctor.run(json=arguments.json))
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Plan, run, print; the rows are on disk one by one."""
+    tasks = grid.plan(options.request(arguments), entry=backends_index.find)
+    how = pilot.Options(
+        cluster=arguments.cluster,
+        pythons=options.pythons(arguments.python),
+        quality=arguments.quality,
+        timeout_s=arguments.timeout,
+        memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
+    )
+    # The table is for people and for pipes; progress goes where it cannot disturb either.
+    console = Console(stderr=arguments.json, highlight=False)
+    with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
+        pilot.run(tasks, file, run_id=run_id, options=how, console=console)
+    planned = {task.key for task in tasks}
+    rows = [row for row in file.rows if (row["cell_id"], row["repeat"]) in planned]
+    if arguments.json:
+        print(json.dumps({"out": str(file.path), "rows": [schema.text(row) for row in rows]}))
+    else:
+        table.render(rows, console=console)
+        console.print(f"\n{table.summary(rows)}\nresults: {file.path}", soft_wrap=True)
+    return _exit_code(rows, strict=arguments.strict)
+
+
+def _exit_code(rows: list[dict[str, Any]], *, strict: bool) -> int:
+    statuses = {row["status"] for row in rows}
+    if "ok" not in statuses:
+        return EXIT_NOTHING
+    return EXIT_NO if strict and not statuses <= {"ok", "unsupported"} else EXIT_OK
+
+
+@contextlib.contextmanager
+def _results(arguments: argparse.Namespace) -> Iterator[tuple[results.ResultFile, str]]:
+    """The CSV to append to, and the id of the run that it belongs to."""
+    if arguments.resume:
+        if arguments.out:
+            raise UsageError("--resume goes on with its own file: leave --out away")
+        file = results.ResultFile.resume(arguments.resume)
+        run_id = file.run_id or _new_id()
+    else:
+        run_id = _new_id()
+        now = datetime.now(UTC)
+        root = Path.cwd() / "results"
+        path = arguments.out or results.default_path(
+            root, cluster=arguments.cluster or None, run_id=run_id, now=now
+        )
+        file = results.ResultFile.create(path)
+    try:
+        yield file, run_id
+    except UsageError:
+        if not file.rows:  # nothing was run, so the name is free for the next try
+            file.path.unlink()
+            results.steps_path(file.path).unlink()
+        raise
+    finally:
+        file.close()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:8]
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """A batch system ends a job with SIGTERM; it deserves the same clean end as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    """Build what is missing and say where each environment is."""
+    names = grid.choose("backend", arguments.backend, backends_index.names())
+    made = {}
+    for name in names:
+        say = _quiet if arguments.json else print
+        made[name] = envs.resolve(name, arguments.device, pythons={}, log=say)
+    if arguments.json:
+        facts = {name: {"python": str(env.python), "lock": env.lock} for name, env in made.items()}
+        print(json.dumps(facts))
+        return EXIT_OK
+    for name, env in made.items():
+        print(f"{name}: {env.python} (lock {env.lock})" + (f"; {env.note}" if env.note else ""))
+    return EXIT_OK
+
+
+def _quiet(_: str) -> None:
+    """With --json nothing but JSON goes to standard output."""
+
+
+def _backends(arguments: argparse.Namespace) -> int:
+    found = {name: backends_index.find(name) for name in backends_index.names()}
+    if arguments.json:
+        facts = {
+            name: {"modes": entry.modes, "devices": entry.locks, "formats": list(entry.formats)}
+            for name, entry in found.items()
+        }
+        print(json.dumps(facts))
+        return EXIT_OK
+    for name, entry in found.items():
+        modes, devices, formats = (
+            ", ".join(entry.modes),
+            ", ".join(entry.locks),
+            ", ".join(entry.formats),
+        )
+        print(f"{name}: modes {modes}; locks for {devices}; exports {formats}")
+    return EXIT_OK

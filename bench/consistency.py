@@ -1,0 +1,274 @@
+"""What a row may not say: figures that contradict each other, their status or common sense.
+
+Parent half, stdlib only, pure. Each rule returns what it found as one clause in words. A rule
+speaks only of figures that are there: a row that crashed half way has few of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from bench.columns import CACHES, COLUMNS, PARITIES, RUNGS, STATUSES, VERSION, Row
+
+TEXT_LIMIT = 20_000
+"""Characters of a text or JSON value: six times as many, fully escaped, is what csv still reads."""
+
+INT_LIMIT = 2**63 - 1
+
+STEP_FACTOR = 4.0
+"""Throughput is the median of blocks; latency is measured apart, at another moment, and waits for
+every step. On a loaded shared machine they were seen to differ by 2.3; a factor of ten is an error
+of accounting, and what this is for."""
+
+SYNC_MS = 0.2
+"""On an accelerator a step that is waited for also pays a launch and a synchronisation, which
+blocks hide: for very short steps that is more than the factor."""
+
+DERIVED_WITHIN = 0.01
+RATE_MARGIN = 1.1
+"""A matrix product is not quite the most that a device can do."""
+
+_CELL = ("backend", "workload", "model", "size", "device", "precision", "mode", "track")
+_NEEDED = (
+    *("schema", "run_id", "cell_id", "repeat", "started_at", "host"),
+    *_CELL,
+    *("batch", "world_size", "status"),
+)
+_POSITIVE = ("batch", "world_size")
+_SIGNED = ("loss_first", "loss_last")  # a user's own loss may be a log-likelihood
+_OK = ("backend_version", "import_s", "build_s", "wall_s", "peak_host_mib", "baseline_host_mib")
+_OK_TRAIN = ("samples_per_s", "step_ms_p50", "step_ms_p95", "step_ms_p99", "steps", "param_count")
+_OK_INFER = (
+    "infer_samples_per_s",
+    "infer_ms_p50",
+    "infer_ms_p95",
+    "infer_ms_p99",
+    "infer_steps",
+    "export_rung",
+)
+_OK_POSITIVE = (*_OK_TRAIN, *_OK_INFER[:-1], "peak_host_mib", "wall_s")
+_NOTHING_RAN = ("unsupported", "env_failed")
+# These may hold each other: the gate takes the first step, and the first step compiles.
+_WALL_PARTS = ("compile_s", "first_step_s", "parity_s", "warmup_s", "export_s")
+_WALL_DISJOINT = ("import_s", "build_s", "measure_s")
+_CHOICES = {"status": STATUSES, "parity": PARITIES, "export_rung": RUNGS, "compile_cache": CACHES}
+
+
+def contradictions(row: Row) -> list[str]:
+    """What ``row`` says that cannot be true, each in one line; empty for a row to be trusted."""
+    if found := list(_malformed(row)):
+        return found  # the other rules compute with the values
+    return [clause for rule in _RULES for clause in rule(row)]
+
+
+def infers(row: Row) -> bool:
+    """Whether the row's throughput is inference's: the cells that have an export format."""
+    return _given(row, "export_format")
+
+
+def _malformed(row: Row) -> Iterator[str]:
+    """Wrong types, and numbers that are not finite or are negative."""
+    for column in COLUMNS:
+        value = row.get(column.name)
+        if value is None:
+            continue
+        if problem := _TYPE[column.kind](value):
+            yield f"{column.name} {problem}"
+        elif column.kind in ("int", "float") and column.name not in _SIGNED and value < 0:
+            yield f"{column.name} is negative: {value}"
+        elif column.name in _POSITIVE and value == 0:
+            yield f"{column.name} is zero"
+
+
+def _text_problem(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return f"is not a text but {type(value).__name__}"
+    return f"is longer than {TEXT_LIMIT} characters" if len(value) > TEXT_LIMIT else None
+
+
+def _int_problem(value: Any) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"is not a whole number but {value!r}"
+    return "is too large to be a count" if abs(value) > INT_LIMIT else None
+
+
+def _float_problem(value: Any) -> str | None:
+    if not isinstance(value, float):
+        inexact = "is not exact as a float"
+        return _int_problem(value) or (None if float(value) == value else inexact)
+    return None if math.isfinite(value) else f"is not finite: {value}"
+
+
+def _bool_problem(value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"is not true or false but {value!r}"
+
+
+def _json_problem(value: Any) -> str | None:
+    try:
+        written = json.dumps(value, allow_nan=False, sort_keys=True)
+        survives = json.loads(written) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"is not JSON: {error}"
+    if not survives:
+        return "does not survive as JSON (a tuple, or a key that is not a text)"
+    return _text_problem(written)
+
+
+def _time_problem(value: Any) -> str | None:
+    if not isinstance(value, datetime):
+        return f"is not a time but {type(value).__name__}"
+    return "has no time zone" if value.tzinfo is None else None
+
+
+def _identity(row: Row) -> Iterator[str]:
+    yield from (f"{name} is missing" for name in _NEEDED if not _given(row, name))
+    if _given(row, "schema") and row["schema"] != VERSION:
+        yield f"schema is {row['schema']}, not {VERSION}"
+    for name, known in _CHOICES.items():
+        if _given(row, name) and row[name] not in known:
+            yield f"{name} {row[name]!r} is none of {', '.join(known)}"
+    if row.get("workload") == "export" and not infers(row):
+        yield "export_format is missing on an export row"
+    yield from _cell_id(row)
+
+
+def _cell_id(row: Row) -> Iterator[str]:
+    """The id is made from the row's own columns (``contract.Cell.id``)."""
+    if any(not _given(row, name) for name in _NEEDED):
+        return
+    parts = [row[name] for name in _CELL] + [f"b{row['batch']}", f"w{row['world_size']}"]
+    parts += [row["export_format"]] if infers(row) else []
+    expected = "/".join(parts)
+    if not f"{row['cell_id']}/".startswith(f"{expected}/"):
+        yield f"cell_id {row['cell_id']!r} does not start with {expected!r}, its own columns"
+
+
+def _outcome(row: Row) -> Iterator[str]:
+    """Status, reason, parity and what must or must not have been measured agree."""
+    status = row.get("status")
+    if status == "ok":
+        yield from _ok(row)
+    elif not _given(row, "reason"):
+        yield f"reason is missing on a row with status {status}"
+    if status == "parity_failed" and row.get("parity") != "failed":
+        yield f"status is parity_failed, but parity is {row.get('parity') or 'empty'!r}"
+    if status in _NOTHING_RAN:
+        measured = ("samples_per_s", "infer_samples_per_s")
+        yield from (f"{name} on a row that is {status}" for name in measured if _given(row, name))
+
+
+def _ok(row: Row) -> Iterator[str]:
+    if row.get("parity") != "passed":
+        yield f"status is ok, but parity is {row.get('parity') or 'empty'!r}"
+    needed = (*_OK, *(_OK_INFER if infers(row) else _OK_TRAIN))
+    yield from (f"{name} is missing" for name in needed if not _given(row, name))
+    yield from (f"{name} is zero" for name in needed if name in _OK_POSITIVE and row.get(name) == 0)
+    rung = row.get("export_rung")
+    if infers(row) and rung in RUNGS and RUNGS.index(rung) < RUNGS.index("numerics"):
+        yield f"status is ok, but the exported file only got to the rung {rung}"
+
+
+def _latency(row: Row) -> Iterator[str]:
+    """Percentiles are in order, and throughput is about batch / latency."""
+    for prefix in ("step", "infer"):
+        names = [
+            f"{prefix}_ms_{p}" for p in ("p50", "p95", "p99") if _given(row, f"{prefix}_ms_{p}")
+        ]
+        for low, high in pairwise(names):
+            if row[low] > row[high]:
+                yield f"{low} {row[low]:g} is above {high} {row[high]:g}"
+    for rate, name in (("samples_per_s", "step_ms_p50"), ("infer_samples_per_s", "infer_ms_p50")):
+        if not (row.get(rate) and row.get(name) and row.get("batch") and row.get("world_size")):
+            continue
+        implied = row["batch"] * row["world_size"] / row[rate] * 1e3
+        slack = 0.0 if row.get("device") == "cpu" else SYNC_MS
+        if row[name] > STEP_FACTOR * implied + slack or implied > STEP_FACTOR * row[name]:
+            yield (
+                f"{name} is {row[name]:.4g}, but batch x world_size / {rate} makes {implied:.4g} ms"
+            )
+
+
+def _flops(row: Row) -> Iterator[str]:
+    """The derived rates follow from what they are derived from, and the device can do them."""
+    rate = row.get("infer_samples_per_s" if infers(row) else "samples_per_s")
+    flops, tflops, gemm = (row.get(n) for n in ("flops_per_sample", "tflops", "gemm_tflops"))
+    processes = row.get("world_size") or 1
+    yield from _derived(row, "tflops", _product(flops, rate, 1e-12))
+    reachable = _product(gemm, processes)
+    share = tflops / reachable if tflops is not None and reachable else None
+    yield from _derived(row, "mfu", share)
+    honest = None if share is None else share <= RATE_MARGIN
+    said = row.get("precision_honest")
+    if said != honest:
+        yield (
+            f"precision_honest is {_shown(said)}, but tflops and gemm_tflops"
+            f" make it {_shown(honest)}"
+        )
+    most = _product(row.get("device_tflops"), processes)
+    if tflops is not None and most is not None and tflops > most * RATE_MARGIN:
+        yield f"more FLOP/s than the device has: tflops {tflops:.4g}, device {most:.4g}"
+
+
+def _derived(row: Row, name: str, expected: float | None) -> Iterator[str]:
+    if not _given(row, name):
+        return
+    if expected is None:
+        yield f"{name} is given, but not what it is derived from"
+    elif not math.isclose(row[name], expected, rel_tol=DERIVED_WITHIN):
+        yield f"{name} is {row[name]:.4g}, but the row's own figures make {expected:.4g}"
+
+
+def _amounts(row: Row) -> Iterator[str]:
+    """Parts do not exceed their wholes."""
+    for part, whole in (
+        ("baseline_host_mib", "peak_host_mib"),
+        ("real_tokens_per_s", "tokens_per_s"),
+    ):
+        if _given(row, part) and _given(row, whole) and row[part] > row[whole]:
+            yield f"{part} {row[part]:g} is above {whole} {row[whole]:g}"
+    for name in ("accuracy", "accuracy_start", "accuracy_reference"):
+        if _given(row, name) and row[name] > 1:
+            yield f"{name} {row[name]:g} is above 1"
+    if not _given(row, "wall_s"):
+        return
+    disjoint = sum(row[name] for name in _WALL_DISJOINT if _given(row, name))
+    parts = {" + ".join(_WALL_DISJOINT): disjoint}
+    parts |= {name: row[name] for name in _WALL_PARTS if _given(row, name)}
+    for name, value in parts.items():
+        if value > row["wall_s"]:
+            yield f"{name} is {value:.4g} s, more than wall_s {row['wall_s']:.4g}"
+
+
+def _given(row: Row, name: str) -> bool:
+    return row.get(name) not in (None, "")
+
+
+def _product(*factors: float | None) -> float | None:
+    known = [factor for factor in factors if factor is not None]
+    return math.prod(known) if len(known) == len(factors) else None
+
+
+def _shown(value: object) -> str:
+    return "empty" if value is None else str(value).lower()
+
+
+_TYPE: dict[str, Callable[[Any], str | None]] = {
+    "text": _text_problem,
+    "int": _int_problem,
+    "float": _float_problem,
+    "bool": _bool_problem,
+    "json": _json_problem,
+    "time": _time_problem,
+}
+_RULES: tuple[Callable[[Row], Iterable[str]], ...] = (
+    _identity,
+    _outcome,
+    _latency,
+    _flops,
+    _amounts,
+)

@@ -1,0 +1,227 @@
+"""What an adapter and the core promise each other: the words, as types.
+
+Worker half: stdlib and numpy only, and nothing newer than Python 3.9, because this file is
+imported under every backend's own interpreter.
+
+An adapter is a module with these names (defaults are taken by assignment)::
+
+    NAME, DIST                                  # DIST: the distribution whose version is recorded
+    devices() -> list[str]                      # what this environment can really use, probed
+    unsupported(cell) -> str | None             # the reason in words, or None
+    setup(cell) -> None                         # apply device, threads, precision flags
+    effective(cell) -> Settings                 # what is in force, read back from the framework
+    build(cell, weights, batches) -> Program    # a native model, in the framework's own idiom
+    export(cell, program, path) -> Settings     # write cell.format below path; facts about the file
+    check(cell, path) -> None                   # raises, in the framework's words, if it is invalid
+    load(cell, path, batches) -> Program        # read an exported file back, ready to infer
+    gemm(cell, precision, n) -> Kernel | None   # an n x n x n matrix product, to know the machine
+    peak_device_bytes(cell) -> int | None
+    launch(cell) -> list[str]                   # argv prefix for world size > 1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Union
+
+import numpy as np
+
+Settings = dict[str, Any]
+"""JSON-able facts, such as ``{"threads": 2, "tf32": False}``."""
+
+Weights = Mapping[str, np.ndarray]
+"""Canonical tensor name -> float32 array; layouts are PyTorch's (conv OIHW, dense (out, in))."""
+
+Batch = Mapping[str, np.ndarray]
+"""``cnn``: image float32 [B, C, H, W], label int64 [B].
+``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B]."""
+
+
+class BenchError(Exception):
+    """Root of the errors that have a message for the user and no traceback.
+
+    BenchError
+     +-- UsageError      bad input: exit code 2            (bench.errors)
+     +-- EnvError        an environment cannot be made     (bench.errors)
+     +-- Unsupported     the framework cannot do this: a row, not a failure
+     +-- ParityError     the model computes something else: a row with status parity_failed
+    """
+
+
+class Unsupported(BenchError):
+    """The backend cannot do this; the message is a fact about the framework."""
+
+
+class ParityError(BenchError):
+    """The program is not the reference's function; the message says by how much."""
+
+
+@dataclass(frozen=True)
+class CnnDims:
+    """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
+
+    image: int
+    channels: int
+    classes: int
+    stem: str
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    bottleneck: bool = False
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1  # weight of the new batch, PyTorch's convention
+
+
+@dataclass(frozen=True)
+class EncoderDims:
+    """A BERT-layout encoder with a pooler (tanh) and a classifier on the first token."""
+
+    vocab: int
+    positions: int
+    types: int
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    classes: int
+    sequence: int
+    ln_eps: float = 1e-12
+
+
+Dims = Union[CnnDims, EncoderDims]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """``sgd``: L2 in the gradient, v = m*v + g, w -= lr*v. ``adamw``: decoupled decay."""
+
+    name: str
+    lr: float
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The unit that is run. Everything a worker needs to know, as plain JSON values."""
+
+    backend: str
+    workload: str
+    model: str
+    size: str
+    device: str
+    precision: str
+    mode: str
+    track: str
+    batch: int
+    dims: Dims
+    optimizer: Optimizer
+    world_size: int = 1
+    format: str = ""  # export cells: "onnx" or "native"
+    compile_cache: str = "cold"  # "cold": a fresh cache directory; "warm": a second process
+    threads: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)  # asked for, adapter's own keys
+
+    @property
+    def trains(self) -> bool:
+        return not self.format
+
+    @property
+    def id(self) -> str:
+        """Stable and readable; two cells that may not be pooled differ in it."""
+        parts = [self.backend, self.workload, self.model, self.size, self.device, self.precision]
+        parts += [self.mode, self.track, f"b{self.batch}", f"w{self.world_size}"]
+        parts += [self.format] if self.format else []
+        parts += ["warm"] if self.compile_cache == "warm" else []
+        parts += [f"{key}={value}" for key, value in sorted(self.settings.items())]
+        return "/".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        value = dict(value)
+        dims = dict(value.pop("dims"))
+        for key in ("widths", "blocks"):
+            if key in dims:
+                dims[key] = tuple(dims[key])
+        kind: Any = CnnDims if "widths" in dims else EncoderDims
+        return cls(dims=kind(**dims), optimizer=Optimizer(**value.pop("optimizer")), **value)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a program is given at build time; it may place all of it on its device."""
+
+    train: list[Batch]
+    infer: list[Batch]
+
+
+class Program:
+    """A built model on its device. ``train_step`` and ``infer`` may only enqueue."""
+
+    n_params: int
+
+    def train_step(self) -> None:
+        """Enqueue one optimizer step on the next batch of ``batches.train``, cycling."""
+        raise Unsupported("this program only infers")
+
+    def loss(self) -> float:
+        """The mean loss of the last train step (waits for it)."""
+        raise Unsupported("this program only infers")
+
+    def infer(self, index: int) -> None:
+        """Enqueue the forward pass, in evaluation mode, of ``batches.infer[index]``."""
+        raise Unsupported(f"this program only trains; it cannot infer batch {index}")
+
+    def logits(self) -> np.ndarray:
+        """The logits of the last ``infer``, float32 [B, classes], on the host (waits)."""
+        raise Unsupported("this program only trains")
+
+    def wait(self) -> None:
+        """Block until the device has finished everything enqueued. A no-op where calls block."""
+
+    def close(self) -> None:
+        """Release the model's memory."""
+
+
+class Kernel(Protocol):
+    """One operation that can be repeated: ``run`` enqueues, ``wait`` blocks."""
+
+    def run(self) -> None: ...
+    def wait(self) -> None: ...
+
+
+class Adapter(Protocol):
+    """The module's names, for the type checker."""
+
+    NAME: str
+    DIST: str
+
+    def devices(self) -> list[str]: ...
+    def unsupported(self, cell: Cell) -> str | None: ...
+    def setup(self, cell: Cell) -> None: ...
+    def effective(self, cell: Cell) -> Settings: ...
+    def build(self, cell: Cell, weights: Weights, batches: Batches) -> Program: ...
+    def export(self, cell: Cell, program: Program, path: Path) -> Settings: ...
+    def check(self, cell: Cell, path: Path) -> None: ...
+    def load(self, cell: Cell, path: Path, batches: Batches) -> Program: ...
+    def gemm(self, cell: Cell, precision: str, n: int) -> Kernel | None: ...
+    def peak_device_bytes(self, cell: Cell) -> int | None: ...
+    def launch(self, cell: Cell) -> list[str]: ...
+
+
+def one_process(_cell: Cell) -> list[str]:
+    """The default ``launch``: no launcher."""
+    return []
+
+
+def no_device_bytes(_cell: Cell) -> int | None:
+    """The default ``peak_device_bytes``: the framework does not count them."""
+    return None

@@ -1,0 +1,141 @@
+"""From what was asked for to the cells that will run: pure, and everything is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import workloads
+from backends.registry import Entry
+from bench.contract import Cell
+from bench.errors import UsageError, unknown
+from workloads import SizeSpec
+
+DEVICES = ("cpu", "cuda", "rocm", "tpu")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
+MODES = ("eager", "compiled")
+TRACKS = ("out-of-box", "tuned")
+FORMATS = ("onnx", "native")
+COMPILE_CACHES = ("cold", "warm")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. Empty ``batches`` and ``settings`` mean the workload's own."""
+
+    backends: Sequence[str]
+    workloads: Sequence[str]
+    sizes: Sequence[str]
+    devices: Sequence[str]
+    precisions: Sequence[str] = ("fp32",)
+    modes: Sequence[str] = ("default",)
+    tracks: Sequence[str] = ("out-of-box",)
+    formats: Sequence[str] = ("onnx",)
+    compile_caches: Sequence[str] = ("cold",)
+    world_sizes: Sequence[int] = (1,)
+    batches: Sequence[int] = ()
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    brought: Collection[str] = ()  # backends whose interpreter the site provides
+    repeats: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to run once. ``refused`` is the reason why it cannot even be started."""
+
+    cell: Cell
+    repeat: int
+    spec: SizeSpec
+    refused: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.cell.id, self.repeat
+
+
+def choose(what: str, text: str, known: Iterable[str]) -> list[str]:
+    """A comma list of known names, or ``all``; each name once, in the order given."""
+    names = list(known)
+    chosen = names if text == "all" else [part.strip() for part in text.split(",") if part.strip()]
+    for name in chosen:
+        if name not in names:
+            raise unknown(what, name, [*names, "all"])
+    if not chosen:
+        raise UsageError(f"no {what} given: name one of {', '.join(names)}, or all")
+    return list(dict.fromkeys(chosen))
+
+
+def plan(request: Request, *, entry: Callable[[str], Entry]) -> list[Task]:
+    """All tasks, repeats outermost, so that a drift of the machine hits every cell alike."""
+    cells = [cell for backend in request.backends for cell in _cells(request, backend, entry)]
+    unique = {cell.id: (cell, spec, refused) for cell, spec, refused in cells}
+    return [
+        Task(cell, repeat, spec, refused)
+        for repeat in range(1, request.repeats + 1)
+        for cell, spec, refused in unique.values()
+    ]
+
+
+Planned = tuple[Cell, SizeSpec, str | None]
+
+
+def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Iterator[Planned]:
+    found = entry(backend)
+    for workload in request.workloads:
+        axes = _axes(request, exports=workload == "export")
+        for model, values in product(workloads.models(workload), product(*axes.values())):
+            choice = dict(zip(axes, values, strict=True))
+            spec = workloads.size(workload, model, choice["size"])
+            cell = Cell(
+                backend=backend,
+                workload=workload,
+                model=model,
+                dims=spec.dims,
+                optimizer=spec.optimizer,
+                threads=request.threads,
+                batch=choice.pop("batch") or spec.batch,
+                mode=_mode(choice.pop("mode"), found),
+                **choice,
+            )
+            yield cell, spec, _refused(cell, found, brought=backend in request.brought)
+
+
+def _axes(request: Request, *, exports: bool) -> dict[str, Sequence[Any]]:
+    """The fields of a cell that were left to choose, and the values chosen for each."""
+    return {
+        "size": request.sizes,
+        "device": request.devices,
+        "precision": request.precisions,
+        "mode": request.modes,
+        "track": request.tracks,
+        "batch": request.batches or (None,),
+        "world_size": request.world_sizes,
+        "format": request.formats if exports else ("",),
+        "compile_cache": request.compile_caches,
+        "settings": _settings(request.settings),
+    }
+
+
+def _mode(asked: str, entry: Entry) -> str:
+    return entry.modes[0] if asked == "default" else asked
+
+
+def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
+    """What the registry alone already answers."""
+    if not brought and cell.device not in entry.locks:
+        return (
+            f"there is no lock of {cell.backend} for {cell.device}: "
+            f"bring an interpreter with --python {cell.backend}=PATH"
+        )
+    if cell.mode not in entry.modes:
+        return f"{cell.backend} has no {cell.mode} mode: it is always {' or '.join(entry.modes)}"
+    if cell.format and cell.format not in entry.formats:
+        return f"{cell.backend} has no {cell.format} export: it has {', '.join(entry.formats)}"
+    return None
+
+
+def _settings(choices: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]

@@ -1,0 +1,51 @@
+"""What the parent asks one worker process for; written by one half, read by the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contract import Cell
+
+PATHS = ("weights", "data", "trace", "exported", "logits", "commands", "replies", "row")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process's work; all paths are absolute.
+
+    role: "train"; "export", which writes the file; "serve", which climbs the ladder with it.
+    exported: the folder of the exported file; logits: a folder of the exporter's own.
+    commands, replies: named pipes. row: where the worker leaves what it has measured so far.
+    parent: the process id of the harness.
+    """
+
+    role: str
+    cell: Cell
+    module: str
+    weights: Path
+    data: Path
+    trace: Path
+    exported: Path
+    logits: Path
+    commands: Path
+    replies: Path
+    row: Path
+    cpus: list[int]
+    parent: int
+    quality_steps: int = 0
+    quality_lr: float = 0.0
+
+    def write(self, path: Path) -> None:
+        raw = dataclasses.asdict(self)
+        raw.update({key: str(raw[key]) for key in PATHS})
+        path.write_text(json.dumps(raw))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        raw = json.loads(path.read_text())
+        raw.update({key: Path(raw[key]) for key in PATHS})
+        raw["cell"] = Cell.from_json(raw["cell"])
+        return cls(**raw)

@@ -1,0 +1,81 @@
+"""The export ladder: how far an exported file gets in the process that consumes it.
+
+Worker half. The consumer is a fresh process of the backend that the registry names for the format
+(ONNX Runtime for ``onnx``, the exporter's own framework for ``native``), so one checker and one
+runtime judge every exporter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.contract import Adapter, Batches, Cell, Program
+from bench.parity import BOUNDS, relative_error
+
+GATE, TIMED = 0, 1
+"""Places in ``Batches.infer``: the batch of the parity gate, and the one that is timed, which has
+the cell's batch size. An exporter that can only write static shapes writes that size."""
+
+Logits = Mapping[int, np.ndarray]
+"""The exporter's own logits, by place in ``Batches.infer``."""
+
+
+@dataclass
+class Climb:
+    """The rung reached, the error met there (None: none so far) and the program to time."""
+
+    rung: str = "exported"
+    error: str | None = None
+    max_abs_err: float | None = None
+    program: Program | None = None
+
+
+def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Logits) -> Climb:
+    """Check, load, compare with the exporter's own logits, and try another batch size."""
+    state = Climb()
+    sizes = [len(batch["label"]) for batch in batches.infer]
+    other = next(index for index, size in enumerate(sizes) if size != sizes[TIMED])
+
+    def load() -> None:
+        state.program = adapter.load(cell, path, batches)
+
+    def agree(index: int) -> None:
+        ours = _logits(state.program, index)
+        if index not in theirs:
+            return
+        state.max_abs_err = max(state.max_abs_err or 0.0, float(np.abs(ours - theirs[index]).max()))
+        error, bound = relative_error(ours, theirs[index]), BOUNDS[cell.precision].logits
+        if not error <= bound:
+            raise ArithmeticError(f"logits off by {error:.2g} (bound {bound:.0e})")
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("checked", lambda: adapter.check(cell, path)),
+        ("loaded", load),
+        ("numerics", lambda: agree(TIMED)),
+        ("dynamic_batch", lambda: agree(other)),
+    ]
+    for rung, step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # the consumer's own words are the result
+            state.error = f"{rung}: {first_line(error)}"
+            return state
+        state.rung = rung
+    return state
+
+
+def _logits(program: Program | None, index: int) -> np.ndarray:
+    assert program is not None  # the rung before this one set it
+    program.infer(index)
+    return program.logits()
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """An exception as one line: its type and the first line of its message."""
+    text = str(error).strip().split("\n")[0]
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= limit else line[: limit - 3] + "..."

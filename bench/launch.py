@@ -1,0 +1,326 @@
+"""Start one worker process, talk to it, watch it, and end it with everything it started.
+
+The child's environment is made here and nowhere else. The parent sleeps in ``select`` until there
+is a reply or something printed; twice a second it wakes to look at the deadline and, except while
+the worker is timing, at the memory of the process tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from backends.registry import Entry
+from bench import memory
+from bench.errors import UsageError
+from bench.job import Job
+from workloads import cache
+
+PACKAGES = ("bench", "backends", "workloads")
+ROOT = Path(__file__).resolve().parent.parent
+TICK_S = 0.5
+LOG_HEAD = LOG_TAIL = 128 * 1024  # bytes kept of what a worker prints; some print gigabytes
+LEAVE_FREE = 0.03  # of the machine's memory: below this the worker is ended before the kernel does
+TIMING = ("warm_up", "run", "latency", "probe")
+MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
+
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "TZ",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "TPU_NAME",
+)
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Ended(Exception):
+    """The worker did not answer: the status and reason of its row."""
+
+    status: str
+    reason: str
+
+
+class Log:
+    """The first and the last of what a worker prints."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.tail = b""
+        self.dropped = 0
+
+    def add(self, piece: bytes) -> None:
+        room = LOG_HEAD - len(self.head)
+        self.head += piece[:room]
+        tail = self.tail + piece[room:] if room < len(piece) else self.tail
+        self.dropped += max(0, len(tail) - LOG_TAIL)
+        self.tail = tail[-LOG_TAIL:]
+
+    def text(self) -> str:
+        gap = b"\n... %d bytes left out ...\n" % self.dropped if self.dropped else b""
+        return (self.head + gap + self.tail).decode("utf-8", "replace")
+
+
+def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, str]:
+    """All of a worker's environment variables: few are inherited, so that runs compare."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
+    env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
+    env.update(entry.env)
+    env.update(
+        {
+            MARK: str(scratch),
+            "BENCH_MODEL_CACHE": str(cache.root() / "models"),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "PYTHONPATH": str(_library(scratch, entry.module)),
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONHASHSEED": "0",
+        }
+    )
+    return env
+
+
+def _library(scratch: Path, module: str) -> Path:
+    """A folder with this project's packages and the adapter's, and nothing else.
+
+    The parent's own environment, which they may be installed in, must not be seen by a worker.
+    """
+    library = scratch / "lib"
+    library.mkdir(exist_ok=True)
+    for package in (*PACKAGES, module.partition(".")[0]):
+        place = _place(package)
+        link = library / place.name
+        if not link.exists():
+            link.symlink_to(place)
+    return library
+
+
+def _place(package: str) -> Path:
+    """The folder or file of a top-level package; it is found, not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or not (found.submodule_search_locations or found.origin):
+        raise UsageError(f"the adapter's package {package!r} is not installed beside the harness")
+    locations = found.submodule_search_locations
+    return Path(next(iter(locations)) if locations else str(found.origin))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A working directory that is gone afterwards, with everything that ran in it."""
+    path = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
+    try:
+        yield path
+    finally:
+        kill_marked(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def kill_marked(scratch: Path) -> None:
+    """End every process that carries this scratch folder in its environment, wherever it went."""
+    mark = f"{MARK}={scratch}".encode()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and mark in _environ(folder).split(b"\0"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _environ(folder: Path) -> bytes:
+    try:
+        return (folder / "environ").read_bytes()
+    except OSError:  # gone meanwhile, or another user's
+        return b""
+
+
+class Child:
+    """A running worker. Use as a context manager: leaving it ends the whole process group."""
+
+    def __init__(
+        self,
+        python: Path,
+        job: Job,
+        *,
+        entry: Entry,
+        scratch: Path,
+        caches: Path,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.job = job
+        self.log = Log()
+        self.peak_bytes = 0
+        self.memory_limit = memory_limit
+        self.phase = "start"
+        job_file = scratch / f"{job.role}.json"
+        job.write(job_file)
+        os.mkfifo(job.commands)
+        os.mkfifo(job.replies)
+        # Opened before the worker exists, and for reading and writing, so that no open blocks.
+        self._commands = os.open(job.commands, os.O_RDWR | os.O_CLOEXEC)
+        self._replies = os.open(job.replies, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [str(python), "-m", "bench.worker", str(job_file)],
+            cwd=scratch,
+            env=child_env(entry, job, scratch, caches),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        self._open = {self._replies, self._output}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        os.close(self._commands)
+        os.close(self._replies)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, do: str, *, deadline: float, **arguments: Any) -> dict[str, Any]:
+        """Send one command and wait for its reply.
+
+        deadline: of ``time.monotonic``. Raises ``Ended`` where no reply comes: the worker died,
+        hung past the deadline or outgrew its memory; or where the reply is a status.
+        """
+        self.phase = do
+        os.write(self._commands, json.dumps({"do": do, **arguments}).encode() + b"\n")
+        while (line := self._line()) is None:
+            self._listen(min(TICK_S, max(0.0, deadline - time.monotonic())))
+            if self._line_ready():
+                continue
+            self._watch(deadline)
+        self._sample()
+        reply: dict[str, Any] = json.loads(line)
+        if "status" in reply:
+            raise Ended(reply["status"], reply["reason"])
+        return reply
+
+    def kill(self) -> None:
+        """End the process group; harmless when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._drain()
+
+    def wait(self, deadline: float) -> None:
+        """Let a worker that has finished leave by itself, so that its exit handlers run."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.1, deadline - time.monotonic()))
+
+    def row(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The columns and the raw times that the worker left, complete or not."""
+        try:
+            saved = json.loads(self.job.row.read_text())
+        except FileNotFoundError:
+            return {}, {}
+        row = saved["row"]
+        row["peak_host_mib"] = max(row["peak_host_mib"], self.peak_bytes / 2**20)
+        return row, saved["times"]
+
+    def _line_ready(self) -> bool:
+        return b"\n" in self._buffer
+
+    def _line(self) -> bytes | None:
+        if not self._line_ready():
+            return None
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _listen(self, seconds: float) -> None:
+        """Sleep until the worker replies or prints, but no longer than ``seconds``."""
+        ready, _, _ = select.select(list(self._open), [], [], seconds)
+        if self._output in ready:
+            self._drain()
+        if self._replies in ready:
+            piece = self._read(self._replies)
+            self._buffer += piece or b""
+
+    def _drain(self) -> None:
+        while piece := self._read(self._output):
+            self.log.add(piece)
+
+    def _read(self, descriptor: int) -> bytes | None:
+        """What is there: None if nothing is; a closed end is not listened to any more, or
+        ``select`` would return at once for ever.
+        """
+        try:
+            piece = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return None
+        if not piece:
+            self._open.discard(descriptor)
+        return piece
+
+    def _watch(self, deadline: float) -> None:
+        """Raise ``Ended`` if this worker cannot answer any more; else look at its memory."""
+        if self._process.poll() is not None:
+            self._listen(0)
+            if not self._line_ready():
+                raise Ended(*self._how_it_died(self._process.returncode))
+        elif time.monotonic() >= deadline:
+            self.kill()
+            raise Ended("timeout", f"{self.phase}: no answer before the cell's deadline")
+        elif self.phase not in TIMING:
+            self._sample()
+        if memory.available_bytes() < LEAVE_FREE * memory.total_bytes():
+            self.kill()
+            raise Ended("oom", f"{self.phase}: the machine's memory was nearly used up")
+
+    def _sample(self) -> None:
+        """Look at the memory of the tree; never called while the worker is timing."""
+        self.peak_bytes = max(self.peak_bytes, memory.tree_bytes(self.pid))
+        if self.memory_limit is not None and self.peak_bytes > self.memory_limit:
+            self.kill()
+            raise Ended(
+                "oom",
+                f"{self.phase}: grew to {self.peak_bytes >> 20} MiB,"
+                f" past the limit of {self.memory_limit >> 20} MiB",
+            )
+
+    def _how_it_died(self, code: int) -> tuple[str, str]:
+        if code < 0:
+            return "crashed", f"{self.phase}: signal {-code} ({signal.Signals(-code).name})"
+        if self.phase == "start" and not self.job.row.exists():
+            return "env_failed", f"the worker did not start (exit {code}): {self._last_line()}"
+        return "crashed", f"{self.phase}: exit code {code} without an answer"
+
+    def _last_line(self) -> str:
+        self._drain()
+        lines = self.log.text().strip().splitlines()
+        return lines[-1][:300] if lines else "it printed nothing"

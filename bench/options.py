@@ -1,0 +1,153 @@
+"""The options of ``bench run``: what can be asked for, and the request that is made from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import workloads
+from bench import backends_index, grid, interpreters, machine
+from bench.errors import UsageError
+
+DEFAULT_BACKENDS = ("torch", "jax", "onnxruntime")  # of these, those that exist yet
+LIST = "a comma list, or all"
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add ``run`` and all its options to the command line."""
+    run: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help="run a pilot and write its CSV",
+        description="Run every chosen cell in a fresh process and append a row for each to a CSV. "
+        f"Every choice takes {LIST}.",
+    )
+    choice = run.add_argument_group("what to run")
+    choice.add_argument("--backend", help="default: " + ",".join(_default_backends()))
+    choice.add_argument("--workload", default="all", help="default: all")
+    choice.add_argument(
+        "--size", default="small", help="tiny (seconds) or small (minutes, default)"
+    )
+    choice.add_argument("--device", default="auto", help="auto (default), cpu, cuda, rocm, tpu")
+    choice.add_argument("--precision", default="fp32", help="default: fp32")
+    choice.add_argument(
+        "--mode", default="default", help="default (the usual one), eager, compiled"
+    )
+    choice.add_argument("--track", default="out-of-box", help="out-of-box (default), tuned")
+    choice.add_argument("--format", default="onnx", help="of exports: onnx (default), native")
+    choice.add_argument("--compile", default="cold", help="compile caches: cold (default), warm")
+    choice.add_argument("--batch", help="batch sizes; default: the workload's own")
+    choice.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE[,VALUE]",
+        help="a setting of the backend's own; may be given several times",
+    )
+    choice.add_argument("--repeats", type=_count, default=1, help="fresh processes per cell")
+    choice.add_argument("--threads", type=_count, help="default: all CPUs that are allowed")
+    choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
+    choice.add_argument(
+        "--quality",
+        action="store_true",
+        help="also train for real and record the held-out accuracy",
+    )
+    how = run.add_argument_group("how")
+    how.add_argument("--out", type=Path, help="the CSV; default: results/local/<time>-<run>.csv")
+    how.add_argument("--resume", type=Path, metavar="CSV", help="go on with an unfinished CSV")
+    how.add_argument("--cluster", default="", help="keep the CSV under results/<cluster>/")
+    how.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PATH",
+        help="use this interpreter in place of an environment of our own",
+    )
+    how.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
+    how.add_argument(
+        "--memory-limit", type=_count, metavar="MIB", help="end a cell that grows past"
+    )
+    how.add_argument("--strict", action="store_true", help="exit with 1 if any cell failed")
+    how.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return run
+
+
+def request(arguments: argparse.Namespace) -> grid.Request:
+    allowed = machine.cpus()
+    if arguments.threads and arguments.threads > len(allowed):
+        raise UsageError(
+            f"--threads {arguments.threads}: only {len(allowed)} CPUs are allowed here"
+        )
+    device = machine.likely_device() if arguments.device == "auto" else arguments.device
+    backend = arguments.backend or ",".join(_default_backends())
+    return grid.Request(
+        backends=grid.choose("backend", backend, backends_index.names()),
+        workloads=grid.choose("workload", arguments.workload, workloads.names()),
+        sizes=grid.choose("size", arguments.size, workloads.SIZES),
+        devices=grid.choose("device", device, grid.DEVICES),
+        precisions=grid.choose("precision", arguments.precision, grid.PRECISIONS),
+        modes=_modes(arguments.mode),
+        tracks=grid.choose("track", arguments.track, grid.TRACKS),
+        formats=grid.choose("format", arguments.format, grid.FORMATS),
+        compile_caches=grid.choose("compile cache", arguments.compile, grid.COMPILE_CACHES),
+        batches=_counts("--batch", arguments.batch),
+        world_sizes=_counts("--world-size", arguments.world_size),
+        settings=dict(_setting(text) for text in arguments.setting),
+        brought=_brought(arguments.python),
+        repeats=arguments.repeats,
+        threads=arguments.threads or len(allowed),
+    )
+
+
+def _modes(text: str) -> list[str]:
+    """``all`` means the modes, not their nickname ``default`` as well."""
+    known = grid.MODES if text == "all" else ("default", *grid.MODES)
+    return grid.choose("mode", text, known)
+
+
+def _default_backends() -> list[str]:
+    return [name for name in DEFAULT_BACKENDS if name in backends_index.names()]
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _counts(option: str, text: str | None) -> list[int]:
+    try:
+        return [_count(part.strip()) for part in text.split(",")] if text else []
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"argument {option}: {error}") from error
+
+
+def _setting(text: str) -> tuple[str, list[str]]:
+    key, equals, values = text.partition("=")
+    if not (key and equals and values):
+        raise UsageError(f"--setting {text!r}: write KEY=VALUE, or KEY=VALUE,VALUE for several")
+    return key, values.split(",")
+
+
+def _brought(pairs: Sequence[str]) -> set[str]:
+    """Backends with an interpreter of the site's, by option or by environment variable."""
+    variables = {
+        name: f"BENCH_PYTHON_{interpreters.variable(name)}" for name in backends_index.names()
+    }
+    named = {name for name, variable in variables.items() if os.environ.get(variable)}
+    return named | set(pythons(pairs))
+
+
+def pythons(pairs: Sequence[str]) -> dict[str, Path]:
+    pythons = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (equals and path):
+            raise UsageError(
+                f"--python {pair!r}: write BACKEND=PATH, such as torch=/opt/bin/python"
+            )
+        backends_index.find(name)
+        pythons[name] = Path(path)
+    return pythons

@@ -1,0 +1,146 @@
+"""The gate before the clock: does this program compute the reference's function?
+
+Worker half. The reference is a float64 PyTorch run, cross-checked by an independent NumPy forward;
+its traces are committed under ``workloads/traces``. Errors are relative to the largest reference
+logit, or to the reference loss.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench.contract import BenchError, Cell, Program
+
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Largest relative errors that pass."""
+
+    logits: float
+    first_loss: float
+    losses: float
+    after: float
+    """Logits after the steps. Wide, because frameworks differ in a fact that the training losses
+    do not see: PyTorch and MindSpore keep the unbiased running variance, the others the biased one
+    (a factor of n / (n - 1)). It still catches a wrong BatchNorm momentum."""
+
+
+# fp32's are the design's. The others are about four times the largest error seen with PyTorch's
+# autocast and ONNX Runtime's int8 on the four reference models (the figures are in the README).
+BOUNDS = {
+    "fp32": Bounds(logits=1e-5, first_loss=1e-5, losses=1e-4, after=2e-2),
+    "tf32": Bounds(logits=1e-2, first_loss=5e-3, losses=1e-2, after=5e-2),
+    "fp16": Bounds(logits=2e-2, first_loss=5e-3, losses=2e-2, after=5e-2),
+    "bf16": Bounds(logits=8e-2, first_loss=2e-2, losses=5e-2, after=1e-1),
+    "int8": Bounds(logits=3e-1, first_loss=0.0, losses=0.0, after=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the reference computed. Logits are [B, classes]; losses are before each update."""
+
+    param_count: int
+    batch: int
+    logits: np.ndarray
+    losses: list[float] = field(default_factory=list)
+    logits_after: np.ndarray | None = None
+    accuracy: float | None = None
+    accuracy_samples: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far off the program was, and which bounds it broke (none: it passed)."""
+
+    logits_err: float
+    loss_err: float | None
+    losses: list[float]
+    first_step_ns: int | None
+    failures: list[str]
+
+
+def read_trace(path: Path, *, trains: bool) -> Trace:
+    """The training trace, or the export trace (export head, logits and accuracy)."""
+    try:
+        raw = json.loads(path.read_text())
+        part = raw if trains else raw["export"]
+        return Trace(
+            param_count=int(raw["param_count"]),
+            batch=int(raw["batch"]) if trains else len(part["logits"]),
+            logits=np.array(part["logits"], np.float64),
+            losses=[float(loss) for loss in part.get("losses", [])],
+            logits_after=np.array(part["logits_after"], np.float64) if trains else None,
+            accuracy=part.get("accuracy"),
+            accuracy_samples=int(part.get("accuracy_samples", 0)),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path}: not a readable trace ({error!r})") from error
+
+
+def check(program: Program, trace: Trace, cell: Cell) -> Verdict:
+    """Compare parameter count, logits and, where the cell trains, five losses."""
+    bounds = BOUNDS[cell.precision]
+    failures: list[str] = []
+    if program.n_params != trace.param_count:
+        failures.append(f"{program.n_params} parameters instead of {trace.param_count}")
+    logits_err = _logits_error(program, trace.logits)
+    _bound(failures, "logits", logits_err, bounds.logits)
+    if not cell.trains:
+        return Verdict(logits_err, None, [], None, failures)
+    losses, first_step_ns = _train(program, len(trace.losses))
+    errors = [_relative(ours, theirs) for ours, theirs in zip(losses, trace.losses)]
+    _bound(failures, "the loss of step 1", errors[0], bounds.first_loss)
+    _bound(failures, f"a loss of steps 2 to {len(errors)}", max(errors[1:]), bounds.losses)
+    if trace.logits_after is not None:
+        _bound(
+            failures,
+            f"logits after {len(errors)} steps",
+            _logits_error(program, trace.logits_after),
+            bounds.after,
+        )
+    return Verdict(logits_err, max(errors), losses, first_step_ns, failures)
+
+
+def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
+    """Largest difference over the largest reference value; inf where anything is not finite."""
+    if ours.shape != reference.shape or not np.isfinite(ours).all():
+        return float("inf")
+    difference = np.abs(ours.astype(np.float64) - reference).max()
+    return float(difference / max(float(np.abs(reference).max()), 1e-30))
+
+
+def _logits_error(program: Program, reference: np.ndarray) -> float:
+    program.infer(0)
+    return relative_error(program.logits(), reference)
+
+
+def _train(program: Program, count: int) -> tuple[list[float], int]:
+    """Losses of the first steps, and the nanoseconds of the very first (with its lazy compile)."""
+    program.wait()
+    start = time.perf_counter_ns()
+    program.train_step()
+    program.wait()
+    first_step_ns = time.perf_counter_ns() - start
+    losses = [program.loss()]
+    for _ in range(count - 1):
+        program.train_step()
+        losses.append(program.loss())
+    return losses, first_step_ns
+
+
+def _relative(ours: float, theirs: float) -> float:
+    error = abs(ours - theirs) / max(abs(theirs), 1e-30)
+    return error if np.isfinite(error) else float("inf")
+
+
+def _bound(failures: list[str], what: str, error: float, bound: float) -> None:
+    if not error <= bound:
+        failures.append(f"{what} off by {error:.2g} (bound {bound:.0e})")

@@ -1,0 +1,304 @@
+"""One cell inside its worker: the commands that the parent gives, as methods.
+
+Worker half. Each command fills columns of ``row`` and returns what the parent needs to decide what
+comes next. Failures are exceptions; ``bench.worker`` turns them into a status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import metadata
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bench import clock, ladder, memory, parity, safetensors
+from bench.contract import Adapter, Batch, Batches, Cell, ParityError, Program, Unsupported
+from bench.figures import Times, Tokens, figures
+from bench.job import Job
+from workloads import batches as making
+from workloads import flops
+
+TRAIN_BATCHES = (
+    16  # distinct batches that the timed loop cycles over; the gate takes the first five
+)
+HELD_OUT_BATCH = 64
+GEMM_NS = 20_000_000  # a product must last this long for its rate to be the machine's
+GEMM_SIZES = (512, 1024, 2048, 4096, 8192, 16384)
+FLOAT_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+COMMANDS = (
+    "start",
+    "build",
+    "gate",
+    "warm_up",
+    "run",
+    "latency",
+    "probe",
+    "quality",
+    "export",
+    "climb",
+    "accuracy",
+    "devices",
+    "finish",
+)
+
+T = TypeVar("T")
+
+
+class Session:
+    """State between commands. ``row`` holds the columns known so far."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.cell = job.cell
+        self.row: dict[str, Any] = {}
+        self.times = Times()
+        self.tokens: Tokens | None = None
+        self.adapter: Adapter
+        self.program: Program
+        self.trace: parity.Trace
+        self.batches: Batches
+
+    def start(self) -> dict[str, Any]:
+        """Import the framework, ask whether it can, and apply the cell's settings."""
+        self.adapter = self._timed("import_s", self._import)
+        self.row["baseline_host_mib"] = memory.resident_bytes() / 2**20
+        self.row["env_python"] = platform.python_version()
+        self.row["backend_version"] = metadata.version(self.adapter.DIST)
+        if reason := self.adapter.unsupported(self.cell):
+            raise Unsupported(reason)
+        if self.cell.device not in (found := self.adapter.devices()):
+            raise Unsupported(
+                f"no {self.cell.device} here: this environment has {', '.join(found)}"
+            )
+        self.adapter.setup(self.cell)
+        self.row["settings"] = self.adapter.effective(self.cell)
+        self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
+        self.batches = self._batches(self.cell.batch if self.cell.trains else self.trace.batch)
+        self.tokens = self._count_tokens()
+        self.row["flops_per_sample"] = flops.per_sample(self.cell.dims, training=self.cell.trains)
+        return {}
+
+    def devices(self) -> dict[str, Any]:
+        """What the environment can really use."""
+        return {"devices": self._import().devices()}
+
+    def build(self) -> dict[str, Any]:
+        """Build the model on its device."""
+        self.program = self._timed("build_s", lambda: self._build(self.cell, self.batches))
+        self.row["param_count"] = self.program.n_params
+        # Some settings exist only with a model: its layout, its compiler, its optimizer's kind.
+        self.row["settings"] = self.adapter.effective(self.cell)
+        return {}
+
+    def gate(self) -> dict[str, Any]:
+        """The parity gate. A batch other than the reference's gets a program of its own."""
+        own = self.cell.trains and self.cell.batch != self.trace.batch
+        program = self.program
+        if own:
+            cell = replace(self.cell, batch=self.trace.batch)
+            program = self._build(cell, self._batches(cell.batch))
+        verdict = self._timed("parity_s", lambda: parity.check(program, self.trace, self.cell))
+        if own:
+            program.close()
+        self.row["parity_logits_err"] = verdict.logits_err
+        self.row["parity_loss_err"] = verdict.loss_err
+        if verdict.losses:
+            self.row["loss_first"], self.row["loss_last"] = verdict.losses[0], verdict.losses[-1]
+        if verdict.first_step_ns is not None and not own:
+            self.row["first_step_s"] = verdict.first_step_ns / 1e9
+        self.row["parity"] = "failed" if verdict.failures else "passed"
+        if verdict.failures:
+            raise ParityError("; ".join(verdict.failures))
+        return {}
+
+    def warm_up(self, *, max_blocks: int) -> dict[str, Any]:
+        """Run until steady; says how long a block of how many steps lasts."""
+        found = self._timed(
+            "warmup_s", lambda: clock.warm_up(self._step, self.program.wait, max_blocks=max_blocks)
+        )
+        self.times.block_steps = found.block_steps
+        self.row["warmup_steps"] = found.steps
+        self.row["settings"]["steady"] = found.steady
+        memory.reset_peak()
+        return {"block_steps": found.block_steps, "block_ns": found.block_ns}
+
+    def run(self, *, blocks: int) -> dict[str, Any]:
+        """Time ``blocks`` blocks."""
+
+        def timed() -> list[int]:
+            steps = self.times.block_steps
+            return [clock.block(self._step, self.program.wait, steps) for _ in range(blocks)]
+
+        taken = self._timed("measure_s", timed)
+        self.times.block_ns += taken
+        return {"block_ns": taken}
+
+    def latency(self, *, count: int) -> dict[str, Any]:
+        """Time ``count`` single steps; blocks of one step are such steps already."""
+        steps = list(self.times.block_ns) if self.times.block_steps == 1 else []
+        missing = max(0, count - len(steps))
+        steps += self._timed(
+            "measure_s", lambda: clock.latencies(self._step, self.program.wait, missing)
+        )
+        self.times.step_ns = steps
+        self.row["measure_peak_host_mib"] = memory.peak_bytes() / 2**20
+        return {}
+
+    def probe(self) -> dict[str, Any]:
+        """The rate of a matrix product in the cell's precision, and the best of any precision."""
+        wanted = dict.fromkeys((self.cell.precision, *FLOAT_PRECISIONS))
+        rates = self._timed("measure_s", lambda: {name: self._gemm_tflops(name) for name in wanted})
+        self.row["gemm_tflops"] = rates[self.cell.precision]
+        self.row["device_tflops"] = max((rate for rate in rates.values() if rate), default=None)
+        return {}
+
+    def quality(self) -> dict[str, Any]:
+        """Train for real, at the workload's own rate, and record the held-out accuracy."""
+        self.program.close()
+        cell = replace(self.cell, optimizer=replace(self.cell.optimizer, lr=self.job.quality_lr))
+        held_out = self._held_out(HELD_OUT_BATCH, None)
+        batches = self._batches(cell.batch, train_batches=self.job.quality_steps)
+        self.program = self._build(cell, Batches(batches.train, held_out))
+        self.row["accuracy_start"] = self._accuracy(held_out, first=0)
+        for _ in range(self.job.quality_steps):
+            self.program.train_step()
+        self.row["loss_last"] = self.program.loss()
+        self.row["accuracy"] = self._accuracy(held_out, first=0)
+        self.row["quality_steps"] = self.job.quality_steps
+        return {}
+
+    def export(self) -> dict[str, Any]:
+        """Write the file, and beside it this framework's own logits of the gate batch."""
+        job = self.job
+        job.exported.mkdir(parents=True)
+        self.row["export_rung"] = "none"
+        facts = self._timed(
+            "export_s", lambda: self.adapter.export(self.cell, self.program, job.exported)
+        )
+        self.row["settings"].update({f"export_{key}": value for key, value in facts.items()})
+        written = [path for path in job.exported.rglob("*") if path.is_file()]
+        self.row["export_mib"] = sum(path.stat().st_size for path in written) / 2**20
+        self.row["export_rung"] = "exported"
+        job.logits.mkdir()
+        for index in (ladder.GATE, ladder.TIMED):
+            self.program.infer(index)
+            np.save(job.logits / f"{index}.npy", self.program.logits(), allow_pickle=False)
+        return {}
+
+    def climb(self) -> dict[str, Any]:
+        """Climb the export ladder with a file that another process has written."""
+        files = self.job.logits.glob("*.npy")
+        theirs = {int(file.stem): np.load(file, allow_pickle=False) for file in files}
+        climbed = ladder.climb(self.adapter, self.cell, self.job.exported, self.batches, theirs)
+        self.row["export_rung"] = climbed.rung
+        self.row["export_max_abs_err"] = climbed.max_abs_err
+        if climbed.program is not None:
+            self.program = climbed.program
+            self.row["settings"] = self.adapter.effective(self.cell)
+        return {"rung": climbed.rung, "error": climbed.error}
+
+    def accuracy(self) -> dict[str, Any]:
+        """Held-out accuracy of the served file, beside the float64 reference's."""
+        held_out = self.batches.infer[ladder.TIMED + 1 :]
+        self.row["accuracy"] = self._accuracy(held_out, first=ladder.TIMED + 1)
+        self.row["accuracy_reference"] = self.trace.accuracy
+        return {}
+
+    def finish(self) -> dict[str, Any]:
+        """Turn the times into figures and read the settings back once more."""
+        if self.times.block_ns:
+            self.row |= figures(self.cell, self.times, known=self.row, tokens=self.tokens)
+        if self.row.get("export_rung") == "dynamic_batch" and self.times.step_ns:
+            self.row["export_rung"] = "latency"
+        after = self.adapter.effective(self.cell)
+        changed = {key: after[key] for key in after if self.row["settings"].get(key) != after[key]}
+        if changed:
+            self.row["settings"]["changed_while_running"] = changed
+        device_bytes = self.adapter.peak_device_bytes(self.cell)
+        self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
+        self.program.close()
+        return {}
+
+    # -- parts
+
+    def _import(self) -> Adapter:
+        adapter: Any = importlib.import_module(self.job.module)
+        return adapter  # type: ignore[no-any-return]
+
+    def _step(self) -> None:
+        if self.cell.trains:
+            self.program.train_step()
+        else:
+            self.program.infer(ladder.TIMED)
+
+    def _build(self, cell: Cell, batches: Batches) -> Program:
+        return self.adapter.build(cell, safetensors.read(self.job.weights), batches)
+
+    def _batches(self, batch: int, *, train_batches: int = TRAIN_BATCHES) -> Batches:
+        """Train batches and the gate batch; to serve, the timed and the held-out ones too."""
+        data = safetensors.read(self.job.data)
+        made = making.make(
+            data,
+            model=self.cell.model,
+            batch=batch,
+            train_batches=train_batches,
+            infer_batches=1,
+        )
+        infer = self._held_out(self.trace.batch, self.trace.batch)
+        if not self.cell.trains:
+            infer += self._held_out(self.cell.batch, self.cell.batch)
+        if self.job.role == "serve":
+            infer += self._held_out(HELD_OUT_BATCH, self.trace.accuracy_samples)
+        return Batches(made.train, infer)
+
+    def _held_out(self, batch: int, limit: int | None) -> list[Batch]:
+        """Held-out batches of the first ``limit`` samples; None: of all that fill a batch."""
+        data = safetensors.read(self.job.data)
+        limit = len(data["test.label"]) if limit is None else limit
+        return making.held_out(data, model=self.cell.model, batch=batch, limit=limit)
+
+    def _count_tokens(self) -> Tokens | None:
+        timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
+        masks = [batch["mask"] for batch in timed if "mask" in batch]
+        if not masks:
+            return None
+        return Tokens(
+            padded=float(np.mean([mask.size for mask in masks])),
+            real=float(np.mean([mask.sum() for mask in masks])),
+        )
+
+    def _accuracy(self, held_out: list[Batch], *, first: int) -> float:
+        """Share of right answers; batch ``i`` is the program's infer batch ``first + i``."""
+        right = total = 0
+        for index, batch in enumerate(held_out):
+            self.program.infer(first + index)
+            guesses = self.program.logits().argmax(axis=1)
+            right += int((guesses == batch["label"]).sum())
+            total += len(guesses)
+        return right / total
+
+    def _gemm_tflops(self, precision: str) -> float | None:
+        best: float | None = None
+        for n in GEMM_SIZES:
+            kernel = self.adapter.gemm(self.cell, precision, n)
+            if kernel is None:
+                return best
+            clock.block(kernel.run, kernel.wait, 1)
+            fastest = min(clock.latencies(kernel.run, kernel.wait, 5))
+            best = max(best or 0.0, 2 * n**3 / fastest / 1e3)  # 2 n^3 FLOP; FLOP/ns = 1e-3 TFLOP/s
+            if fastest >= GEMM_NS:
+                return best
+        return best
+
+    def _timed(self, column: str, work: Callable[[], T]) -> T:
+        """Add the seconds that ``work`` takes to a column."""
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.row[column] = self.row.get(column, 0.0) + time.perf_counter() - started

@@ -1,0 +1,106 @@
+"""The process that measures one cell, obeying one command at a time.
+
+Worker half. ``python -m bench.worker JOB.json`` runs in the backend's own environment with a
+scratch working directory. Commands and replies are JSON lines on two named pipes of their own, so
+that nothing a framework prints can disturb them and a launcher (torchrun, msrun) between parent and
+worker does not have to pass descriptors on. The row goes to a file after every command, written
+atomically: whatever kills the worker, the parent finds what had been measured until then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench import ladder, memory
+from bench.contract import ParityError, Unsupported
+from bench.job import Job
+from bench.session import COMMANDS, Session
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|outofmemory|bad_alloc|bad allocation|cannot allocate memory|"
+    r"can't allocate memory|resource_exhausted|failed to allocate|unable to allocate",
+    re.IGNORECASE,
+)
+
+
+def obey(session: Session, command: dict[str, Any]) -> dict[str, Any]:
+    """Carry one command out; whatever goes wrong becomes a status and a reason."""
+    name = command.pop("do")
+    if name not in COMMANDS:
+        return {"status": "failed", "reason": f"unknown command {name!r}"}
+    try:
+        reply: dict[str, Any] = getattr(session, name)(**command)
+    except Unsupported as error:
+        reply = {"status": "unsupported", "reason": str(error)}
+    except ParityError as error:
+        reply = {"status": "parity_failed", "reason": str(error)}
+    except Exception as error:  # noqa: BLE001  # every failure is a row; its traceback is logged
+        traceback.print_exc()
+        reply = {"status": _status(name, error), "reason": f"{name}: {ladder.first_line(error)}"}
+    return reply
+
+
+def _status(name: str, error: Exception) -> str:
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
+        return "oom"
+    return "env_failed" if name == "start" and isinstance(error, ImportError) else "failed"
+
+
+def save(session: Session) -> None:
+    """Write the row so far; a reader sees the old file or the new one, never a part."""
+    row = {**session.row, "peak_host_mib": memory.peak_bytes() / 2**20}
+    part = session.job.row.with_suffix(".part")
+    part.write_text(json.dumps({"row": row, "times": asdict(session.times)}))
+    part.replace(session.job.row)
+
+
+def _commands(job: Job) -> Iterator[dict[str, Any]]:
+    with job.commands.open() as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the process that started this one dies.
+
+    A worker deep in an import or a compile would not notice that its pipe has closed
+    (prctl(2), PR_SET_PDEATHSIG = 1).
+    """
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    os.kill(parent, 0)  # raises where the harness died before the line above
+
+
+def main(argv: list[str]) -> int:
+    """Obey until ``finish`` is done, a command has failed or the pipe closes."""
+    job = Job.read(Path(argv[0]))
+    _die_with_parent(job.parent)
+    os.sched_setaffinity(0, job.cpus)
+    session = Session(job)
+    save(session)  # its presence tells the parent that the interpreter and our half do run
+    with job.replies.open("w") as replies:
+        for command in _commands(job):
+            last = command["do"] == "finish"
+            reply = obey(session, command)
+            try:
+                save(session)
+            except OSError as error:  # a full disk: the parent can still be told
+                reply = {"status": "failed", "reason": f"row file: {ladder.first_line(error)}"}
+            replies.write(json.dumps(reply) + "\n")
+            replies.flush()
+            if last or "status" in reply:
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""Runs checks of an adapter in its own environment, from a pytest that has no framework."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import workloads
+from backends.registry import BACKENDS
+from bench import envs
+from bench.contract import Cell
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = Path(__file__).with_name("driver.py")
+THREADS = 2
+
+Result = dict[str, Any]
+
+
+def selected() -> list[str]:
+    """$BENCH_BACKENDS, by commas, or all."""
+    named = os.environ.get("BENCH_BACKENDS", "")
+    return [name.strip() for name in named.split(",") if name.strip()] or list(BACKENDS)
+
+
+@functools.cache
+def python(backend: str) -> Path:
+    """The backend's interpreter; its environment is built if it is not there."""
+    return envs.resolve(backend, "cpu", pythons={}, log=print).python
+
+
+# Read before a test's own environment hides the user's interpreters (tests/conftest.py).
+for _backend in selected():
+    if f"BENCH_PYTHON_{_backend.upper()}" in os.environ:
+        python(_backend)
+
+
+def cell(backend: str, model: str, **changes: Any) -> Cell:
+    """The tiny cell of a model that trains; ``format=...`` makes it one that exports."""
+    spec = workloads.size(model, model, "tiny")
+    made = Cell(
+        backend=backend,
+        workload="export" if changes.get("format") else model,
+        model=model,
+        size="tiny",
+        device="cpu",
+        precision="fp32",
+        mode=BACKENDS[backend].modes[0],
+        track="out-of-box",
+        batch=1 if changes.get("format") else spec.batch,
+        dims=spec.dims,
+        optimizer=spec.optimizer,
+        threads=THREADS,
+    )
+    return replace(made, **changes)
+
+
+def in_environment(backend: str, task: dict[str, Any], *, folder: Path) -> Result:
+    """Run the driver under the backend's interpreter, in a scratch folder."""
+    given, answer = folder / "task.json", folder / "result.json"
+    given.write_text(json.dumps(task), encoding="utf-8")
+    answer.unlink(missing_ok=True)
+    ran = subprocess.run(
+        [python(backend), DRIVER, given, answer],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sys.stdout.write(ran.stdout[-4000:] + ran.stderr[-8000:])
+    assert ran.returncode == 0, f"{task['check']} failed under {backend}: see its output"
+    result: Result = json.loads(answer.read_text(encoding="utf-8"))
+    return result

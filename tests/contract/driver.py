@@ -1,0 +1,229 @@
+"""Runs one check of one adapter under the backend's own interpreter: stdlib and numpy only.
+
+``python driver.py TASK.json RESULT.json``. The task names the adapter's module, the check, the
+cell and the prepared files; the result is JSON, so what ``effective`` says must be JSON too. The
+assertions are made in test_adapters.py: here is only what an adapter has to be asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib
+import json
+import sys
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import safetensors
+from bench.contract import Batches, Cell, Optimizer
+from workloads import batches as making
+
+DISTINCT = 3  # train batches: the fourth step starts from the first again
+STEPS = 6
+GATE, OTHER = 0, 1  # infer batches of two sizes
+FEW, MANY = 4, 32
+TRIES = 5  # the best of them: neighbours on the machine only ever add time
+
+
+class Task:
+    """One adapter, one cell and its files."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.adapter: Any = importlib.import_module(task["module"])
+        self.cell = Cell.from_json(task["cell"])
+        self.files = {name: Path(path) for name, path in task["files"].items()}
+        self.cells = {name: Cell.from_json(cell) for name, cell in task["cells"].items()}
+
+    def batches(self) -> Batches:
+        data, model = safetensors.read(self.files["data"]), self.cell.model
+        batch = self.cell.batch if self.cell.trains else 16
+        made = making.make(data, model=model, batch=batch, train_batches=DISTINCT, infer_batches=1)
+        three = making.make(data, model=model, batch=3, train_batches=1, infer_batches=1)
+        return Batches(made.train, made.infer + three.infer)
+
+    def build(self, cell: Cell | None = None) -> Any:
+        weights = safetensors.read(self.files["weights"])
+        return self.adapter.build(cell or self.cell, weights, self.batches())
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """The adapter's names, devices, kernels, and answers to cells that nobody can run."""
+    adapter = task.adapter
+    names = ("devices", "unsupported", "setup", "effective", "build", "export", "check", "load")
+    names += ("gemm", "peak_device_bytes", "launch")
+    answers = {name: adapter.unsupported(cell) for name, cell in task.cells.items()}
+    adapter.setup(task.cell)
+    precisions = ("fp32", "tf32", "bf16", "fp16", "int8", "nonsense")
+    return {
+        "missing": [name for name in names if not callable(getattr(adapter, name, None))],
+        "name": adapter.NAME,
+        "dist": adapter.DIST,
+        "devices": adapter.devices(),
+        "unsupported": answers,
+        "launch": adapter.launch(task.cell),
+        "kernels": [name for name in precisions if multiplies(task, name)],
+    }
+
+
+def multiplies(task: Task, precision: str) -> bool:
+    """Whether there is a matrix product in this precision; it must then run."""
+    kernel = task.adapter.gemm(task.cell, precision, 64)
+    if kernel is None:
+        return False
+    kernel.run()
+    kernel.wait()
+    return True
+
+
+def train(task: Task) -> dict[str, Any]:
+    """Losses read at every step, losses read at the end, with no learning rate, and settings."""
+    adapter, cell = task.adapter, task.cell
+    if reason := adapter.unsupported(cell):
+        return {"unsupported": reason}
+    adapter.setup(cell)
+    before = adapter.effective(cell)
+    first, second = [stepwise(task.build()) for _ in range(2)]
+    still = stepwise(task.build(dataclasses.replace(cell, optimizer=Optimizer("sgd", lr=0.0))))
+    program = task.build()
+    for _ in range(STEPS):
+        program.train_step()
+    program.wait()
+    at_end = program.loss()
+    program.infer(GATE)
+    logits = program.logits()
+    effective = adapter.effective(cell)
+    return {
+        "losses": first,
+        "again": second,
+        "still": still,
+        "at_end": at_end,
+        "n_params": program.n_params,
+        "logits": summary(logits),
+        "before": before,
+        "effective": effective,
+        "seconds": seconds(program, program.train_step, read=program.loss),
+        "alive": close(program),
+        "closed": adapter.effective(cell),
+    }
+
+
+def stepwise(program: Any) -> list[float]:
+    losses = []
+    for _ in range(STEPS):
+        program.train_step()
+        losses.append(program.loss())
+    program.close()
+    return losses
+
+
+def seconds(program: Any, run: Any, *, read: Any) -> dict[str, float]:
+    """The best times of a few runs, of many, and of reading a result after ``wait``."""
+    run()
+    program.wait()
+    taken: dict[str, list[float]] = {"few": [], "many": [], "left": []}
+    for _ in range(TRIES):
+        for name, count in (("few", FEW), ("many", MANY)):
+            started = time.perf_counter()
+            for _ in range(count):
+                run()
+            program.wait()
+            taken[name].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        read()
+        taken["left"].append(time.perf_counter() - started)
+    return {name: min(values) for name, values in taken.items()}
+
+
+def export(task: Task) -> dict[str, Any]:
+    """Write the file, and the exporter's own logits beside it."""
+    adapter, cell, folder = task.adapter, task.cell, task.files["folder"]
+    adapter.setup(cell)
+    program = task.build()
+    facts = adapter.export(cell, program, folder)
+    saved = {}
+    for index in (GATE, OTHER):
+        program.infer(index)
+        program.wait()
+        saved[str(index)] = program.logits()
+    np.savez(task.files["logits"], **saved)
+    effective = adapter.effective(cell)
+    return {
+        "facts": facts,
+        "logits": [summary(value) for value in saved.values()],
+        "n_params": program.n_params,
+        "effective": effective,
+        "seconds": seconds(program, lambda: program.infer(GATE), read=program.logits),
+        "alive": close(program),
+    }
+
+
+def read(task: Task) -> dict[str, Any]:
+    """Check and load the file, compare with the exporter's logits, refuse it cut short."""
+    adapter, cell, folder = task.adapter, task.cell, task.files["folder"]
+    adapter.setup(cell)
+    adapter.check(cell, folder)
+    program = adapter.load(cell, folder, task.batches())
+    errors, sizes = [], []
+    with np.load(task.files["logits"], allow_pickle=False) as theirs:
+        for index in (GATE, OTHER):
+            program.infer(index)
+            logits = program.logits()
+            errors.append(float(np.abs(logits - theirs[str(index)]).max()))
+            sizes.append(len(logits))
+    alive = close(program)
+    return {"errors": errors, "sizes": sizes, "alive": alive, "refused": cut(task)}
+
+
+def cut(task: Task) -> str:
+    """What the adapter says to a file that ends early; empty if it finds nothing wrong."""
+    folder = task.files["folder"]
+    for path in [path for path in folder.iterdir() if path.is_file()]:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    try:
+        task.adapter.check(task.cell, folder)
+    except Exception as error:  # noqa: BLE001  frameworks raise types of their own
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def summary(logits: np.ndarray) -> dict[str, Any]:
+    return {
+        "shape": list(logits.shape),
+        "dtype": str(logits.dtype),
+        "finite": bool(np.isfinite(logits).all()),
+        "spread": float(logits.std(axis=0).max()),
+    }
+
+
+def close(program: Any) -> list[str]:
+    """Names of the program's own objects that are still alive once it is closed."""
+    watched = {}
+    for name, value in vars(program).items():
+        if not isinstance(value, Cell):
+            try:
+                watched[name] = weakref.ref(value)
+            except TypeError:  # plain numbers and containers hold no memory of their own
+                continue
+            del value
+    program.close()
+    gc.collect()
+    return [name for name, reference in watched.items() if reference() is not None]
+
+
+CHECKS = {check.__name__: check for check in (describe, train, export, read)}
+
+
+def main(argv: list[str]) -> None:
+    task = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    result = CHECKS[task["check"]](Task(task))
+    Path(argv[1]).write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,124 @@
+"""What every adapter promises (bench/contract.py), asked of each in its own environment.
+
+$BENCH_BACKENDS selects. Figures come from hand: parameter counts are added up in a comment, and
+everything else is one part of an adapter against another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from backends.registry import BACKENDS
+from tests.contract.asking import THREADS, cell, selected
+from tests.contract.conftest import Ask
+
+MODELS = ("cnn", "transformer")
+
+# cnn, tiny: stem 3*16*9 + 2*16 = 464; layer 1: 2*(16*16*9 + 32) = 4672; layer 2: 16*32*9
+# + 32*32*9 + 16*32 + 3*64 = 14528; layer 3: 32*64*9 + 64*64*9 + 32*64 + 3*128 = 57728;
+# fc 64*10 + 10 = 650.
+# transformer, tiny: embeddings (1000 + 64 + 2)*64 + 128 = 68352; a layer 4*(64*64 + 64) + 128
+# + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
+PARAMETERS = {"cnn": 78_042, "transformer": 172_610}
+
+backends = pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in selected()]
+)
+models = pytest.mark.parametrize("model", MODELS)
+
+
+def formats() -> list[object]:
+    return [
+        pytest.param(name, written, marks=pytest.mark.backend(name), id=f"{name}-{written}")
+        for name in selected()
+        for written in BACKENDS[name].formats
+    ]
+
+
+def waits(seconds: dict[str, float]) -> bool:
+    """Eight times the runs take at least twice as long, and after ``wait`` nothing is left.
+
+    Both hold by a wide margin, whatever else the machine does: where ``wait`` does not block,
+    reading a result has to wait for nearly all of the work instead.
+    """
+    return seconds["many"] > 2 * seconds["few"] and seconds["left"] < seconds["many"] / 4
+
+
+@backends
+def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
+    ask: Ask, backend: str
+) -> None:
+    plain = cell(backend, "cnn")
+    cells = {
+        "int8 training": replace(plain, precision="int8"),
+        "an unknown precision": replace(plain, precision="fp7"),
+        "an unknown mode": replace(plain, mode="sideways"),
+        "two processes": replace(plain, world_size=2),
+        "a device that is not there": replace(plain, device="tpu"),
+        "an unknown format": replace(plain, format="stone tablet"),
+        "an unknown setting": replace(plain, settings={"colour": "red"}),
+    }
+    described = ask("describe", plain, cells=cells)
+    assert described["missing"] == []
+    assert described["name"] == backend
+    assert described["dist"]
+    assert "cpu" in described["devices"]
+    assert described["launch"] == []
+    silent = [name for name, said in described["unsupported"].items() if not said]
+    assert silent == []
+    # A CPU has no TF32, and nobody has nonsense; every backend multiplies in float32.
+    assert "fp32" in described["kernels"]
+    assert not {"tf32", "nonsense"} & set(described["kernels"])
+
+
+@backends
+@models
+def test_training(ask: Ask, backend: str, model: str) -> None:
+    asked = cell(backend, model)
+    found = ask("train", asked)
+    if said := found.get("unsupported"):
+        assert len(said) > 20, "a reason in words"
+        pytest.skip(said)
+    assert found["n_params"] == PARAMETERS[model]
+    assert found["losses"] == found["again"], "one seed, two results"
+    # Steps that are only enqueued are all done: the last loss is the sixth step's.
+    assert found["at_end"] == found["losses"][-1]
+    # Without a learning rate nothing changes, so the losses repeat with the three batches.
+    assert found["still"][:3] == pytest.approx(found["still"][3:], rel=1e-5)
+    assert len(set(found["still"][:3])) == 3, "the batches differ, so must their losses"
+    assert found["losses"][3:] != found["still"][3:], "training changes nothing"
+    assert found["logits"]["dtype"] == "float32"
+    assert found["logits"]["finite"]
+    assert found["logits"]["spread"] > 0, "all samples get the same answer"
+    assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
+    assert found["closed"] == found["before"], "a closed program still has a say"
+    assert waits(found["seconds"])
+    assert found["alive"] == [], "close keeps these alive"
+
+
+@models
+@pytest.mark.parametrize(("backend", "written"), formats())
+def test_an_exported_file_is_checked_loaded_and_right(
+    ask: Ask, backend: str, written: str, model: str
+) -> None:
+    asked = cell(backend, model, format=written)
+    found = ask("export", asked)
+    assert found["facts"]["file"]
+    assert found["n_params"] == PARAMETERS[model]
+    assert [logits["shape"][0] for logits in found["logits"]] == [16, 3]
+    assert all(logits["spread"] > 0 for logits in found["logits"])
+    assert found["effective"]["threads"] == THREADS
+    assert waits(found["seconds"])
+    assert found["alive"] == []
+    if written == "onnx":
+        assert found["facts"]["opset"] >= 17
+    reader = BACKENDS[backend].formats[written]
+    if reader not in selected():
+        pytest.skip(f"exported; reading it back needs {reader} in BENCH_BACKENDS")
+    back = ask("read", asked, reader=reader)
+    assert back["sizes"] == [16, 3], "the batch dimension is dynamic"
+    assert max(back["errors"]) < 1e-4
+    assert back["alive"] == []
+    assert back["refused"], "a file that was cut short passes the check"

@@ -1,0 +1,203 @@
+"""A backend that misbehaves on request: ``--setting do=segfault`` and the like.
+
+Its model is no model: it answers with the committed trace, so the real gate passes, and a step is
+a fixed piece of work. It runs in real worker processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import workloads
+from bench import contract
+from bench.contract import Batches, Cell, Program, Settings, Weights
+
+NAME = "fake"
+DIST = "numpy"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes
+KEEP: list[object] = []
+FOUND: dict[str, object] = {}
+
+
+def devices() -> list[str]:
+    return ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    return "asked to be unsupported" if cell.settings.get("do") == "unsupported" else None
+
+
+def setup(cell: Cell) -> None:
+    misbehave(cell.settings.get("do", ""))
+
+
+def effective(cell: Cell) -> Settings:
+    return {"threads": cell.threads, **cell.settings, **FOUND}
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    return Recorded(cell, batches)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    (path / "model.bin").write_bytes(b"fake")
+    return {"file": "model.bin"}
+
+
+def check(cell: Cell, path: Path) -> None:
+    if cell.settings.get("do") == "bad_file":
+        raise ValueError("this file is not a model")
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    if cell.settings.get("do") == "static_shape":
+        return Static(cell, batches)
+    return Recorded(cell, batches)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> None:
+    return None
+
+
+class Recorded(Program):
+    """Plays the trace back."""
+
+    def __init__(self, cell: Cell, batches: Batches) -> None:
+        trace = json.loads(
+            (workloads.FOLDER / "traces" / f"{cell.model}-{cell.size}.json").read_text()
+        )
+        part = trace if cell.trains else trace["export"]
+        self.n_params = trace["param_count"]
+        self.losses = part.get("losses", [])
+        self.initial = np.array(part["logits"])
+        self.trained = np.array(part.get("logits_after", part["logits"]))
+        self.wrong = cell.settings.get("do") == "wrong_logits"
+        self.batches = batches.infer
+        self.index = 0
+        self.steps = 0
+
+    def train_step(self) -> None:
+        self.steps += 1
+        work()
+
+    def loss(self) -> float:
+        return float(self.losses[min(self.steps, len(self.losses)) - 1])
+
+    def infer(self, index: int) -> None:
+        self.index = index
+        work()
+
+    def logits(self) -> np.ndarray:
+        if self.index == 0:
+            known = self.trained if self.steps else self.initial
+            return known + (0.1 if self.wrong else 0.0)
+        return np.eye(self.initial.shape[1])[self.batches[self.index]["label"]]
+
+
+class Static(Recorded):
+    """A file that was written for the cell's batch size and takes no other."""
+
+    def __init__(self, cell: Cell, batches: Batches) -> None:
+        super().__init__(cell, batches)
+        self.size = cell.batch
+
+    def infer(self, index: int) -> None:
+        if len(self.batches[index]["label"]) != self.size:
+            raise RuntimeError("the batch dimension is fixed")
+        super().infer(index)
+
+
+def work() -> None:
+    sum(range(50_000))
+
+
+def misbehave(what: str) -> None:
+    """Do the named thing, in the middle of ``setup``."""
+    if what in MISBEHAVIOURS:
+        MISBEHAVIOURS[what]()
+
+
+def fail() -> None:
+    raise RuntimeError("a plain failure\nwith a second line")
+
+
+def fail_as_cuda_does() -> None:
+    raise RuntimeError("CUDA error: out of memory. Tried to allocate 2.00 GiB")
+
+
+def grow_until_killed() -> None:
+    while True:
+        KEEP.append(bytearray(os.urandom(1) * (32 << 20)))
+
+
+def leave_grandchildren() -> None:
+    sleeper = [sys.executable, "-c", "import signal; signal.pause()"]
+    KEEP.append(subprocess.Popen(sleeper))
+    KEEP.append(subprocess.Popen(sleeper, start_new_session=True))
+
+
+def print_megabytes() -> None:
+    for _ in range(64):
+        os.write(1, b"noise\n" * 50_000)
+
+
+def fill_the_disk() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
+
+
+HOLD = """
+import subprocess, sys
+kept = bytearray(300_000_000)
+kept[::4096] = bytes(len(kept[::4096]))  # every page is touched, so every page is resident
+print("held", flush=True)
+"""
+
+
+def use_the_cache() -> None:
+    """As a compiler does: look for the last process's work, and leave one's own."""
+    cache = Path(os.environ["FAKE_CACHE_DIR"])
+    FOUND["cache_was_filled"] = cache.exists()
+    cache.mkdir(parents=True, exist_ok=True)
+
+
+def grow_family() -> None:
+    """A child and a grandchild that hold 300 MB each, resident, before this returns."""
+    grandchild = HOLD + "sys.stdin.read()"
+    child = f"""
+import subprocess, sys
+deep = subprocess.Popen([sys.executable, "-c", {grandchild!r}], stdin=-1, stdout=-1)
+deep.stdout.readline()
+{HOLD}
+sys.stdin.read()
+"""
+    process = subprocess.Popen([sys.executable, "-c", child], stdin=-1, stdout=-1)
+    assert process.stdout is not None
+    process.stdout.readline()
+    KEEP.append(process)
+
+
+MISBEHAVIOURS: dict[str, Callable[[], object]] = {
+    "exception": fail,
+    "out_of_memory": fail_as_cuda_does,
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: os._exit(0),
+    "hang": signal.pause,
+    "balloon": grow_until_killed,
+    "grandchildren": leave_grandchildren,
+    "print": print_megabytes,
+    "full_disk": fill_the_disk,
+    "family": grow_family,
+    "cache": use_the_cache,
+}

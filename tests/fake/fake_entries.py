@@ -1,0 +1,29 @@
+"""The fake backends' entries, found through the entry-point group like any third party's."""
+
+from backends.registry import Entry
+
+FAKE = Entry(
+    "fake_backend",
+    python="3.11",
+    locks=(),
+    modes=("eager", "compiled"),
+    imports=("numpy",),
+    formats={"native": "fake", "onnx": "fake"},
+    cache_dirs=("FAKE_CACHE_DIR",),
+)
+BROKEN = Entry(
+    "fake_broken",
+    python="3.11",
+    locks=(),
+    modes=("eager",),
+    imports=("numpy",),
+    formats={},
+)
+BROKEN_TORCH = Entry(
+    "broken_torch",
+    python="3.11",
+    locks=(),
+    modes=("eager",),
+    imports=("torch",),
+    formats={},
+)

@@ -1,0 +1,69 @@
+"""Signals to the harness itself: nothing finished is lost, and a resumed run ends complete."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import memory, results
+from tests.harness import bench, start
+
+
+def until(process: subprocess.Popen, text: str) -> str:
+    """Read its output up to the line that holds ``text``; the other end keeps on running."""
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"ended before printing {text!r}: {seen}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_keeps_its_rows_and_resumes(tmp_path, number):
+    out = tmp_path / "run.csv"
+    # The first cell finishes; the second hangs, so the signal surely finds it running.
+    arguments = ("--workload", "cnn", "--timeout", "100", "--setting", "do=nothing,hang")
+    process = start(*arguments, "--out", str(out))
+    until(process, "[1/2]")
+    os.kill(process.pid, number)
+    process.communicate()
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+
+    first = [row["status"] for row in results.read(out)]
+    assert first == (["ok"] if number == signal.SIGKILL else ["ok", "interrupted"])
+
+    done = bench(
+        "--workload", "cnn", "--timeout", "3", "--setting", "do=nothing,hang", "--resume", str(out)
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in results.read(out)] == ["ok", "timeout"]
+    assert len({row["run_id"] for row in results.read(out)}) == 1
+
+
+def test_workers_die_with_a_killed_harness(tmp_path):
+    process = start("--workload", "cnn", "--setting", "do=hang", "--out", str(tmp_path / "x.csv"))
+    while not (workers := workers_of(process.pid)):
+        assert process.poll() is None
+    ends = os.pidfd_open(workers[0])
+    process.kill()
+    process.communicate()
+    select.select([ends], [], [])  # readable when the worker has ended; pytest's timeout otherwise
+    os.close(ends)
+
+
+def workers_of(pid: int) -> list[int]:
+    found = []
+    for place in memory.tree(pid):
+        try:
+            line = Path(f"/proc/{place}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"bench.worker" in line:
+            found.append(place)
+    return found

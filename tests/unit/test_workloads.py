@@ -1,0 +1,132 @@
+"""Specs: what the committed ones say, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import workloads
+from bench.contract import CnnDims, EncoderDims
+from bench.errors import UsageError
+from workloads import flops
+
+
+def test_the_three_workloads_and_their_models():
+    assert workloads.names() == ("cnn", "transformer", "export")
+    assert workloads.models("cnn") == ("cnn",)
+    assert workloads.models("export") == ("cnn", "transformer")
+
+
+def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
+    cnn = workloads.size("cnn", "cnn", "small")
+    assert isinstance(cnn.dims, CnnDims)
+    assert (cnn.dims.widths, cnn.dims.blocks) == ((64, 128, 256, 512), (2, 2, 2, 2))
+    assert (cnn.batch, cnn.optimizer.name, cnn.optimizer.lr) == (32, "sgd", 0.005)
+    encoder = workloads.size("transformer", "transformer", "small")
+    assert isinstance(encoder.dims, EncoderDims)
+    assert (encoder.dims.layers, encoder.dims.width, encoder.dims.ln_eps) == (6, 384, 1e-12)
+    assert (encoder.batch, encoder.dims.sequence, encoder.optimizer.name) == (16, 64, "adamw")
+
+
+@pytest.mark.parametrize("model", ["cnn", "transformer"])
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size):
+    own, export = workloads.size(model, model, size), workloads.size("export", model, size)
+    assert (export.dims, export.optimizer) == (own.dims, own.optimizer)
+    assert (export.quality_steps, export.quality_lr) == (own.quality_steps, own.quality_lr)
+    assert export.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("cn", "cnn", "tiny"), "unknown workload 'cn': did you mean 'cnn'?"),
+        (("cnn", "transformer", "tiny"), "unknown model of workload cnn 'transformer'"),
+        (("cnn", "cnn", "smal"), "unknown size 'smal': did you mean 'small'?"),
+        (("cnn", "cnn", "base"), "size 'base' is not there yet for cnn: use tiny, small"),
+        (("export", "cnn", "large"), "size 'large' is not there yet for export"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
+    with pytest.raises(UsageError) as caught:
+        workloads.size(*asked)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("measure_s = 1.5", "measure_s = 'long'", "measure_s must be float, not 'long'"),
+        ("measure_s = 1.5", "measures = 1.5", "did you mean 'measure_s'?"),
+        ("measure_s = 1.5", "", "lacks measure_s"),
+        ("batch = 32", "batch = true", "batch must be int, not True"),
+        ("batch = 32", "batch = -1", "batch must not be negative"),
+        ("batch = 32", "batch = 0", "batch must be at least 1"),
+        ("blocks = [1, 1, 1]", "blocks = [1, 1]", "widths and blocks must be equally long"),
+        ("blocks = [1, 1, 1]", "blocks = [1, 1, 0.5]", "blocks must be int, not 0.5"),
+        ('stem = "3x3"', 'stem = "5x5"', "unknown stem"),
+        ('name = "sgd"', 'nam = "sgd"', "did you mean 'name'?"),
+        ('models = ["cnn"]', "", "needs models"),
+        ('models = ["cnn"]', "model = ['cnn']", "did you mean 'models'?"),
+        ("[size.tiny]", "[size.tiny", "cannot read the workload spec"),
+    ],
+)
+def test_a_wrong_spec_is_named_with_its_place(tmp_path, monkeypatch, old, new, message):
+    text = (workloads.FOLDER / "cnn.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "cnn.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(workloads, "FOLDER", tmp_path)
+    with pytest.raises(UsageError, match=r"cnn\.toml") as caught:
+        workloads.size("cnn", "cnn", "tiny")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_an_encoder_whose_heads_do_not_divide_its_width_is_refused(tmp_path, monkeypatch):
+    text = (workloads.FOLDER / "transformer.toml").read_text(encoding="utf-8")
+    wrong = text.replace("heads = 4", "heads = 5")
+    (tmp_path / "transformer.toml").write_text(wrong, encoding="utf-8")
+    monkeypatch.setattr(workloads, "FOLDER", tmp_path)
+    with pytest.raises(UsageError, match="width 64 must be a multiple of heads 5"):
+        workloads.size("transformer", "transformer", "tiny")
+
+
+def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
+    for path in Path(workloads.FOLDER).glob("*.toml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
+    monkeypatch.setattr(workloads, "FOLDER", tmp_path)
+    assert workloads.names() == ("cnn", "transformer", "export", "mine")
+    assert workloads.size("mine", "cnn", "tiny").batch == 8
+
+
+# Products (multiply and add) of the tiny network at 32 x 32:
+#   stem     32*32 * 9 * 3*16                                            =   442,368
+#   layer 1  2 * 32*32 * 9 * 16*16                                       = 4,718,592
+#   layer 2  16*16 * (9*16*32 + 9*32*32 + 16*32), the last is a shortcut = 3,670,016
+#   layer 3  8*8 * (9*32*64 + 9*64*64 + 32*64)                           = 3,670,016
+#   fc       64*10                                                       =       640
+#   in all                                                               = 12,501,632
+def test_flops_of_the_tiny_cnn_by_hand():
+    dims = workloads.size("cnn", "cnn", "tiny").dims
+    assert flops.per_sample(dims, training=False) == 2 * 12_501_632
+    assert flops.per_sample(dims, training=True) == 6 * 12_501_632
+
+
+# ResNet-50 at 224 x 224 is published as 4.09 billion products (torchvision's model page).
+def test_flops_of_resnet50_are_the_published_ones():
+    dims = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
+    assert round(flops.per_sample(dims, training=False) / 2e9, 2) == 4.09
+
+
+# Products of the tiny encoder, sequence 32, width 64, ffn 256, two layers:
+#   query, key, value, output  4 * 32*64*64 =   524,288
+#   attention, two products    2 * 32*32*64 =   131,072
+#   feed-forward               2 * 32*64*256 = 1,048,576, so 1,703,936 a layer
+#   pooler 64*64 and classifier 64*2          =     4,224
+#   in all                                    = 3,412,096
+def test_flops_of_the_tiny_encoder_by_hand():
+    dims = workloads.size("transformer", "transformer", "tiny").dims
+    assert flops.per_sample(dims, training=False) == 2 * 3_412_096

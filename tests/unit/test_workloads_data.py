@@ -1,0 +1,190 @@
+"""Batches, the data's splits and the seeded weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import workloads
+from bench import safetensors
+from bench.contract import CnnDims
+from workloads import batches, digits, reviews, synthetic, tensors, weights
+from workloads.prepare import trace_path
+
+
+@pytest.fixture
+def data():
+    """Five training and three held-out images of one pixel, each with its own value."""
+    image = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+    label = np.arange(8)
+    return {
+        "train.image": image[:5],
+        "train.label": label[:5],
+        "test.image": image[5:],
+        "test.label": label[5:],
+    }
+
+
+def test_batches_are_consecutive_and_start_again_at_the_end(data):
+    made = batches.make(data, model="cnn", batch=2, train_batches=3, infer_batches=2)
+    assert [batch["label"].tolist() for batch in made.train] == [[0, 1], [2, 3], [4, 0]]
+    assert [batch["label"].tolist() for batch in made.infer] == [[5, 6], [7, 5]]
+    assert made.train[2]["image"].ravel().tolist() == [4.0, 0.0]
+    assert made.train[0]["image"].shape == (2, 1, 1, 1)
+
+
+def test_a_batch_may_be_larger_than_the_split(data):
+    made = batches.make(data, model="cnn", batch=7, train_batches=1, infer_batches=0)
+    assert made.train[0]["label"].tolist() == [0, 1, 2, 3, 4, 0, 1]
+    assert made.infer == []
+
+
+def test_held_out_takes_each_sample_once_in_full_batches(data):
+    assert [b["label"].tolist() for b in batches.held_out(data, model="cnn", batch=2, limit=9)] == [
+        [5, 6]
+    ]
+    one = batches.held_out(data, model="cnn", batch=1, limit=2)
+    assert [b["label"].tolist() for b in one] == [[5], [6]]
+    with pytest.raises(ValueError, match="batch 4 is larger"):
+        batches.held_out(data, model="cnn", batch=4, limit=9)
+
+
+def _row(category, text, film):
+    return {"category": category, "text": text, "movie_name": film}
+
+
+def test_reviews_are_split_by_film_and_plots_are_left_out():
+    films = [f"film_{n}" for n in range(200)]
+    rows = [_row("fresh", f"good {film}", film) for film in films]
+    rows += [_row("rotten", f"bad {film}", film) for film in films]
+    rows += [_row("plot", f"story of {film}", film) for film in films]
+    parts = reviews.split(rows)
+    of_film = {side: {text.split()[-1] for text in texts} for side, (texts, _) in parts.items()}
+    assert of_film["train"] & of_film["test"] == set()
+    assert of_film["train"] | of_film["test"] == set(films)
+    assert 20 <= len(of_film["test"]) <= 60  # a fifth of 200, by a hash
+    texts = [*parts["train"][0], *parts["test"][0]]
+    labels = [*parts["train"][1], *parts["test"][1]]
+    assert len(texts) == 400
+    assert not any("story" in text for text in texts)
+    assert labels == [int(text.startswith("good")) for text in texts]
+
+
+def test_a_sentence_about_films_of_both_sides_is_kept_on_the_test_side_only():
+    films = [f"film_{n}" for n in range(50)]
+    rows = [_row("fresh", "An absorbing documentary.", film) for film in films]
+    parts = reviews.split([*rows, _row("rotten", "Dull.", "film_0")])
+    held_out = sum(reviews.is_held_out(film) for film in films)
+    assert 0 < held_out < len(films)
+    assert parts["test"][0].count("An absorbing documentary.") == held_out
+    assert parts["train"][0].count("An absorbing documentary.") == 0
+
+
+def test_the_order_of_rows_does_not_move_a_film_to_the_other_side():
+    assert [reviews.is_held_out(f"film_{n}") for n in range(10)] == [
+        # int(sha256("film_n").hexdigest()[:16], 16) % 5 == 0
+        int(hashlib.sha256(f"film_{n}".encode()).hexdigest()[:16], 16) % 5 == 0
+        for n in range(10)
+    ]
+
+
+# Two pixels become four: centres at -0.25, 0.25, 0.75 and 1.25 of the old ones, the outer two
+# clipped to the edge: 0, 0.25 * 8, 0.75 * 8, 8.
+def test_upscaling_is_bilinear_with_aligned_centres():
+    ramp = np.array([[[0.0, 8.0], [0.0, 8.0]]])
+    assert digits.upscale(ramp, 4)[0].tolist() == [[0.0, 2.0, 6.0, 8.0]] * 4
+    assert digits.upscale(ramp.swapaxes(1, 2), 4)[0, :, 0].tolist() == [0.0, 2.0, 6.0, 8.0]
+    assert digits.upscale(ramp, 2).tolist() == ramp.tolist()
+
+
+def test_digits_hold_out_the_same_number_of_each_class():
+    label = np.arange(1000) % 10
+    mask = digits.held_out(label)
+    assert np.bincount(label[mask]).tolist() == [32] * 10
+    assert np.array_equal(mask, digits.held_out(label))
+
+
+def test_made_up_sentences_follow_their_rule():
+    dims = workloads.size("transformer", "transformer", "tiny").dims
+    made = synthetic.tensors(dims)
+    for split, count in (("train", 2048), ("test", 512)):
+        ids, mask, label = (made[f"{split}.{key}"] for key in ("ids", "mask", "label"))
+        assert (ids.shape, ids.dtype, mask.dtype) == ((count, 32), np.int64, np.int64)
+        assert (ids[:, 0] == synthetic.CLS).all()
+        assert np.array_equal(mask == 1, ids != synthetic.PAD)
+        assert len(set(mask.sum(axis=1).tolist())) > 10  # lengths vary, so masking counts
+        own = [((ids >= 10 + 40 * k) & (ids < 50 + 40 * k)).sum(axis=1) for k in (0, 1)]
+        assert (np.where(label == 0, own[0], own[1]) >= 2).all()
+        assert (np.where(label == 0, own[1], own[0]) == 0).all()
+        assert 0.45 < label.mean() < 0.55
+
+
+@pytest.mark.parametrize("model", ["cnn", "transformer"])
+def test_seeded_weights_are_the_traces_bit_for_bit(model, tmp_path):
+    dims = workloads.size(model, model, "tiny").dims
+    tensors.save(tmp_path / "w", weights.seeded(dims, name=f"{model}-tiny"))
+    trace = json.loads(trace_path(model, "tiny").read_text(encoding="utf-8"))
+    assert hashlib.sha256((tmp_path / "w").read_bytes()).hexdigest() == trace["weights_sha256"]
+
+
+def test_made_up_sentences_are_the_traces_bit_for_bit(tmp_path):
+    dims = workloads.size("transformer", "transformer", "tiny").dims
+    tensors.save(tmp_path / "d", synthetic.tensors(dims))
+    trace = json.loads(trace_path("transformer", "tiny").read_text(encoding="utf-8"))
+    assert hashlib.sha256((tmp_path / "d").read_bytes()).hexdigest() == trace["data_sha256"]
+
+
+def _trainable(shapes):
+    return sum(int(np.prod(s)) for name, s in shapes.items() if ".running_" not in name)
+
+
+# 11,173,962: the ResNet-18 with a 3 x 3 stem and ten classes that is usual on CIFAR-10.
+# 22,713,986: MiniLM-L6-H384's published 22,713,216 and a classifier of 384 * 2 + 2.
+# 25,557,032: torchvision's resnet50.
+def test_shapes_have_the_published_numbers_of_parameters():
+    assert _trainable(weights.shapes(workloads.size("cnn", "cnn", "small").dims)) == 11_173_962
+    encoder = workloads.size("transformer", "transformer", "small").dims
+    assert _trainable(weights.shapes(encoder)) == 22_713_986
+    resnet50 = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
+    assert _trainable(weights.shapes(resnet50)) == 25_557_032
+
+
+def test_initialisation_has_the_stated_scale():
+    made = weights.seeded(workloads.size("cnn", "cnn", "tiny").dims, name="cnn-tiny")
+    conv = made["layer3.0.conv2.weight"]  # 64 inputs of 3 x 3: He-uniform, sqrt(6 / 576) = 0.1021
+    assert 0.1015 < np.abs(conv).max() <= 0.1021
+    assert np.abs(made["fc.weight"]).max() <= 1 / 8  # 1 / sqrt(64)
+    assert (made["bn1.weight"] == 1).all()
+    assert (made["bn1.running_mean"] == 0).all()
+    assert (made["layer2.0.downsample.1.running_var"] == 1).all()
+    assert {array.dtype.name for array in made.values()} == {"float32"}
+
+
+def test_saved_tensors_are_read_back_and_aligned(tmp_path):
+    given = {
+        "b": np.arange(3, dtype=np.float32),
+        "a": np.arange(4, dtype=np.int64).reshape(2, 2),
+        "none": np.zeros((0, 5), dtype=np.float32),
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    }
+    tensors.save(tmp_path / "t", given)
+    found = safetensors.read(tmp_path / "t")
+    assert set(found) == set(given)
+    for name, array in given.items():
+        assert found[name].dtype == array.dtype
+        assert np.array_equal(found[name], array)
+    assert int.from_bytes((tmp_path / "t").read_bytes()[:8], "little") % 8 == 0
+
+
+def test_saved_tensors_are_what_the_formats_own_library_reads(tmp_path):
+    from safetensors.numpy import load_file
+
+    given = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "y": np.arange(2)}
+    tensors.save(tmp_path / "t", given)
+    found = load_file(tmp_path / "t")
+    assert {name: array.tolist() for name, array in found.items()} == {
+        name: array.tolist() for name, array in given.items()
+    }

@@ -1,0 +1,50 @@
+"""Cut the prepared data into batches, the same way for every backend.
+
+Worker half: stdlib and numpy only, nothing newer than Python 3.9.
+
+The data file holds ``train.*`` and ``test.*`` tensors, shuffled when they were prepared, so
+batches are consecutive slices. Every batch is full: a short last one would make compiled
+frameworks compile a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.contract import Batch, Batches
+
+KEYS = {"cnn": ("image", "label"), "transformer": ("ids", "mask", "label")}
+"""What a batch of each model holds, see ``bench.contract.Batch``."""
+
+Data = Mapping[str, np.ndarray]
+
+
+def make(data: Data, *, model: str, batch: int, train_batches: int, infer_batches: int) -> Batches:
+    """The first batches of the training split and of the held-out split.
+
+    Both start again from the first sample where the split ends, so any number can be had.
+    Raises KeyError where the data is another model's.
+    """
+    return Batches(
+        train=[_cut(data, "train", model, batch, i) for i in range(train_batches)],
+        infer=[_cut(data, "test", model, batch, i) for i in range(infer_batches)],
+    )
+
+
+def held_out(data: Data, *, model: str, batch: int, limit: int) -> list[Batch]:
+    """The full batches within the first ``limit`` held-out samples, each sample once.
+
+    What does not fill a batch is left out. Raises ValueError where not even one is full.
+    """
+    count = min(limit, len(data["test.label"])) // batch
+    if not count:
+        raise ValueError(f"batch {batch} is larger than the {limit} held-out samples asked for")
+    return [_cut(data, "test", model, batch, i) for i in range(count)]
+
+
+def _cut(data: Data, split: str, model: str, batch: int, index: int) -> Batch:
+    total = len(data[f"{split}.label"])
+    rows = np.arange(index * batch, (index + 1) * batch) % total
+    return {key: np.ascontiguousarray(data[f"{split}.{key}"][rows]) for key in KEYS[model]}

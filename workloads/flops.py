@@ -1,0 +1,61 @@
+"""Floating-point operations of the models, counted by hand.
+
+Worker half: stdlib only, nothing newer than Python 3.9.
+
+Counted are the products of convolutions, dense layers and attention, two operations (multiply,
+add) per product and padding included, as is usual; normalisations, activations, softmax and
+embedding look-ups are left out, so the figure is the same for every framework.
+"""
+
+from __future__ import annotations
+
+from bench.contract import CnnDims, Dims, EncoderDims
+
+
+def per_sample(dims: Dims, *, training: bool) -> int:
+    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x)."""
+    products = _cnn(dims) if isinstance(dims, CnnDims) else _encoder(dims)
+    return 2 * products * (3 if training else 1)
+
+
+def _conv(side: int, kernel: int, cin: int, cout: int) -> int:
+    """Products of a convolution whose output is ``side`` x ``side``."""
+    return side * side * kernel * kernel * cin * cout
+
+
+def _cnn(dims: CnnDims) -> int:
+    side, cin = dims.image, dims.widths[0]
+    if dims.stem == "7x7":
+        side = _half(side)  # the stem's stride
+        total = _conv(side, 7, dims.channels, cin)
+        side = _half(side)  # its max-pooling
+    else:
+        total = _conv(side, 3, dims.channels, cin)
+    for layer, (width, blocks) in enumerate(zip(dims.widths, dims.blocks)):
+        for block in range(blocks):
+            before = side
+            if layer and not block:
+                side = _half(side)
+            cout = 4 * width if dims.bottleneck else width
+            if dims.bottleneck:
+                total += _conv(before, 1, cin, width)
+                total += _conv(side, 3, width, width)  # v1.5: the stride sits here
+                total += _conv(side, 1, width, cout)
+            else:
+                total += _conv(side, 3, cin, width) + _conv(side, 3, width, width)
+            if side != before or cin != cout:
+                total += _conv(side, 1, cin, cout)
+            cin = cout
+    return total + cin * dims.classes
+
+
+def _half(side: int) -> int:
+    """Output side of a stride of 2 with the padding that these networks use."""
+    return (side + 1) // 2
+
+
+def _encoder(dims: EncoderDims) -> int:
+    s, w = dims.sequence, dims.width
+    dense = 4 * s * w * w + 2 * s * w * dims.ffn  # query, key, value, output; the two of the ffn
+    attention = 2 * s * s * w  # query x key, scores x value; all heads together
+    return dims.layers * (dense + attention) + w * w + w * dims.classes

