@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import zipfile
 from collections.abc import Iterator
@@ -110,6 +111,8 @@ def refuse_code(file: Path) -> None:
                         torch.load(inputs, weights_only=True)
     except zipfile.BadZipFile as error:
         raise UnsafeFileError(f"{file.name} is not a torch.export archive: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(f"{file.name} has inputs that are not plain tensors") from error
 
 
 def members(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:

@@ -156,6 +156,7 @@ def _network(dims: Dims, values: Arrays) -> nn.Module:
 
 
 def _optimizer(spec: workloads.SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
+    """Not the adapter's own: the reference must not share its mistakes."""
     o = spec.optimizer
     if o.name == "sgd":
         return torch.optim.SGD(

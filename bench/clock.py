@@ -47,11 +47,14 @@ def latencies(step: Step, wait: Step, count: int) -> list[int]:
 
 
 def warm_up(step: Step, wait: Step, *, max_blocks: int, min_block_ns: int = MIN_BLOCK_NS) -> WarmUp:
-    """Run blocks until two neighbouring windows of them agree, or ``max_blocks`` have run."""
+    """Run blocks until two neighbouring windows of them agree, or ``max_blocks`` have run.
+
+    One block runs in any case: how long it lasts is part of the answer.
+    """
     block_steps = _steps_per_block(block(step, wait, 1), min_block_ns)
     taken = 1
     per_step: list[float] = []
-    while len(per_step) < max_blocks and not _steady(per_step):
+    while len(per_step) < max(1, max_blocks) and not _steady(per_step):
         per_step.append(block(step, wait, block_steps) / block_steps)
         taken += block_steps
         # The first steps are the slowest: a block sized by them alone would be too short.

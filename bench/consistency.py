@@ -33,6 +33,10 @@ DERIVED_WITHIN = 0.01
 RATE_MARGIN = 1.1
 """A matrix product is not quite the most that a device can do."""
 
+DEVICE_MARGIN = 1.5
+"""On a loaded shared machine the product was seen to be slowed more than the model; what the check
+is for, a wrong count of samples or seconds, is off by more."""
+
 _CELL = ("backend", "workload", "model", "size", "device", "precision", "mode", "track")
 _NEEDED = (
     *("schema", "run_id", "cell_id", "repeat", "started_at", "host"),
@@ -210,7 +214,7 @@ def _flops(row: Row) -> Iterator[str]:
             f" make it {_shown(honest)}"
         )
     most = _product(row.get("device_tflops"), processes)
-    if tflops is not None and most is not None and tflops > most * RATE_MARGIN:
+    if tflops is not None and most is not None and tflops > most * DEVICE_MARGIN:
         yield f"more FLOP/s than the device has: tflops {tflops:.4g}, device {most:.4g}"
 
 

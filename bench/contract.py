@@ -59,6 +59,10 @@ class ParityError(BenchError):
     """The program is not the reference's function; the message says by how much."""
 
 
+ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
+"""What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
+
+
 @dataclass(frozen=True)
 class CnnDims:
     """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
@@ -138,7 +142,8 @@ class Cell:
         parts += [self.mode, self.track, f"b{self.batch}", f"w{self.world_size}"]
         parts += [self.format] if self.format else []
         parts += ["warm"] if self.compile_cache == "warm" else []
-        parts += [f"{key}={value}" for key, value in sorted(self.settings.items())]
+        settings = sorted(self.settings.items())
+        parts += [f"{key.translate(ESCAPES)}={value.translate(ESCAPES)}" for key, value in settings]
         return "/".join(parts)
 
     def to_json(self) -> dict[str, Any]:

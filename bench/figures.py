@@ -62,4 +62,5 @@ def _percentiles(nanoseconds: Sequence[int], name: str) -> dict[str, float]:
     return {
         f"{name}_ms_p{percent}": clock.percentile(nanoseconds, percent) / 1e6
         for percent in (50, 95, 99)
+        if nanoseconds  # none were timed: the columns stay empty
     }

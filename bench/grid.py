@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -84,11 +85,12 @@ Planned = tuple[Cell, SizeSpec, str | None]
 
 def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Iterator[Planned]:
     found = entry(backend)
+    spec_of = cache(workloads.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
         axes = _axes(request, exports=workload == "export")
         for model, values in product(workloads.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
-            spec = workloads.size(workload, model, choice["size"])
+            spec = spec_of(workload, model, choice["size"])
             cell = Cell(
                 backend=backend,
                 workload=workload,

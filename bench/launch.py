@@ -1,6 +1,6 @@
 """Start one worker process, talk to it, watch it, and end it with everything it started.
 
-The child's environment is made here and nowhere else. The parent sleeps in ``select`` until there
+The parent sleeps in ``select`` until there
 is a reply or something printed; twice a second it wakes to look at the deadline and, except while
 the worker is timing, at the memory of the process tree.
 """
@@ -8,57 +8,30 @@ the worker is timing, at the memory of the process tree.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from backends.registry import Entry
 from bench import memory
-from bench.errors import UsageError
 from bench.job import Job
-from workloads import cache
+from bench.scratch import child_env
 
-PACKAGES = ("bench", "backends", "workloads")
-ROOT = Path(__file__).resolve().parent.parent
 TICK_S = 0.5
 LOG_HEAD = LOG_TAIL = 128 * 1024  # bytes kept of what a worker prints; some print gigabytes
+PIECE = 1 << 16  # bytes read at once, a pipe's usual capacity
+DRAIN_PIECES = 16  # a pipe's largest capacity without privileges (1 MiB)
 LEAVE_FREE = 0.03  # of the machine's memory: below this the worker is ended before the kernel does
 TIMING = ("warm_up", "run", "latency", "probe")
-MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
-
-PASSED_ON = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "TZ",
-    "CUDA_HOME",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES",
-    "TPU_NAME",
-)
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: contextlib writes the traceback of what passes through it
 class Ended(Exception):
     """The worker did not answer: the status and reason of its row."""
 
@@ -84,78 +57,6 @@ class Log:
     def text(self) -> str:
         gap = b"\n... %d bytes left out ...\n" % self.dropped if self.dropped else b""
         return (self.head + gap + self.tail).decode("utf-8", "replace")
-
-
-def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, str]:
-    """All of a worker's environment variables: few are inherited, so that runs compare."""
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
-    env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
-    env.update(entry.env)
-    env.update(
-        {
-            MARK: str(scratch),
-            "BENCH_MODEL_CACHE": str(cache.root() / "models"),
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "HOME": str(scratch),
-            "TMPDIR": str(scratch),
-            "PYTHONPATH": str(_library(scratch, entry.module)),
-            "PYTHONNOUSERSITE": "1",
-            "PYTHONHASHSEED": "0",
-        }
-    )
-    return env
-
-
-def _library(scratch: Path, module: str) -> Path:
-    """A folder with this project's packages and the adapter's, and nothing else.
-
-    The parent's own environment, which they may be installed in, must not be seen by a worker.
-    """
-    library = scratch / "lib"
-    library.mkdir(exist_ok=True)
-    for package in (*PACKAGES, module.partition(".")[0]):
-        place = _place(package)
-        link = library / place.name
-        if not link.exists():
-            link.symlink_to(place)
-    return library
-
-
-def _place(package: str) -> Path:
-    """The folder or file of a top-level package; it is found, not imported."""
-    found = importlib.util.find_spec(package)
-    if found is None or not (found.submodule_search_locations or found.origin):
-        raise UsageError(f"the adapter's package {package!r} is not installed beside the harness")
-    locations = found.submodule_search_locations
-    return Path(next(iter(locations)) if locations else str(found.origin))
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A working directory that is gone afterwards, with everything that ran in it."""
-    path = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
-    try:
-        yield path
-    finally:
-        kill_marked(path)
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def kill_marked(scratch: Path) -> None:
-    """End every process that carries this scratch folder in its environment, wherever it went."""
-    mark = f"{MARK}={scratch}".encode()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and mark in _environ(folder).split(b"\0"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(folder.name), signal.SIGKILL)
-
-
-def _environ(folder: Path) -> bytes:
-    try:
-        return (folder / "environ").read_bytes()
-    except OSError:  # gone meanwhile, or another user's
-        return b""
 
 
 class Child:
@@ -272,7 +173,12 @@ class Child:
             self._buffer += piece or b""
 
     def _drain(self) -> None:
-        while piece := self._read(self._output):
+        """Take what was printed; no more than a pipe holds, or one that never falls silent would
+        keep its deadline from being looked at.
+        """
+        for _ in range(DRAIN_PIECES):
+            if not (piece := self._read(self._output)):
+                break
             self.log.add(piece)
 
     def _read(self, descriptor: int) -> bytes | None:
@@ -280,7 +186,7 @@ class Child:
         ``select`` would return at once for ever.
         """
         try:
-            piece = os.read(descriptor, 1 << 16)
+            piece = os.read(descriptor, PIECE)
         except BlockingIOError:
             return None
         if not piece:

@@ -24,7 +24,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
         description="Run every chosen cell in a fresh process and append a row for each to a CSV. "
         f"Every choice takes {LIST}.",
     )
-    choice = run.add_argument_group("what to run")
+    _add_choices(run.add_argument_group("what to run"))
+    _add_manner(run.add_argument_group("how"))
+    return run
+
+
+def _add_choices(choice: argparse._ArgumentGroup) -> None:
+    """What is in the grid."""
     choice.add_argument("--backend", help="default: " + ",".join(_default_backends()))
     choice.add_argument("--workload", default="all", help="default: all")
     choice.add_argument(
@@ -54,7 +60,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="also train for real and record the held-out accuracy",
     )
-    how = run.add_argument_group("how")
+
+
+def _add_manner(how: argparse._ArgumentGroup) -> None:
+    """How the grid is run and where its rows go."""
     how.add_argument("--out", type=Path, help="the CSV; default: results/local/<time>-<run>.csv")
     how.add_argument("--resume", type=Path, metavar="CSV", help="go on with an unfinished CSV")
     how.add_argument("--cluster", default="", help="keep the CSV under results/<cluster>/")
@@ -71,7 +80,6 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     how.add_argument("--strict", action="store_true", help="exit with 1 if any cell failed")
     how.add_argument("--json", action="store_true", help="print the rows as JSON")
-    return run
 
 
 def request(arguments: argparse.Namespace) -> grid.Request:

@@ -72,7 +72,7 @@ def read_trace(path: Path, *, trains: bool) -> Trace:
     try:
         raw = json.loads(path.read_text())
         part = raw if trains else raw["export"]
-        return Trace(
+        trace = Trace(
             param_count=int(raw["param_count"]),
             batch=int(raw["batch"]) if trains else len(part["logits"]),
             logits=np.array(part["logits"], np.float64),
@@ -81,8 +81,19 @@ def read_trace(path: Path, *, trains: bool) -> Trace:
             accuracy=part.get("accuracy"),
             accuracy_samples=int(part.get("accuracy_samples", 0)),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_whole(trace, trains=trains)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise BenchError(f"{path}: not a readable trace ({error!r})") from error
+    return trace
+
+
+def _check_whole(trace: Trace, *, trains: bool) -> None:
+    """Raise ValueError where a comparison would have nothing to compare with."""
+    for logits in (trace.logits, trace.logits_after):
+        if logits is not None and (logits.ndim != 2 or not logits.size):
+            raise ValueError("logits must be rows of numbers")
+    if trains and len(trace.losses) != STEPS:
+        raise ValueError(f"{len(trace.losses)} losses instead of {STEPS}")
 
 
 def check(program: Program, trace: Trace, cell: Cell) -> Verdict:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import envs, launch, machine, schema
+from bench import envs, machine, schema, scratch
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
 from bench.progress import Progress
@@ -129,7 +129,7 @@ def prepare(model: str, size: str) -> Prepared:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(launch.ROOT)},
+        env={**os.environ, "PYTHONPATH": str(scratch.ROOT)},
     )
     if made.returncode:
         lines = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]

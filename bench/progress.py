@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from bench import machine
 from bench.grid import Task
@@ -49,11 +49,12 @@ class Progress:
     def phase(self, name: str) -> None:
         """The worker's phase, or what is being installed."""
         text = f"[{self.done + 1}/{self.total}] {self.current}: {name}, {self.remaining()}"
-        self.live.update(escape(text))
+        self.live.update(Text(text))
 
     def note(self, text: str) -> None:
         """A line that stays, such as the progress of an installation."""
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        # As it is: ":100:" in a compiler's message would become an emoji.
+        self.console.print(Text(text), soft_wrap=True)
 
     def finish(self, task: Task, row: dict[str, Any]) -> None:
         self.done += 1

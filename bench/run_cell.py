@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import launch, machine
+from bench import machine
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.envs import Env
@@ -18,6 +18,7 @@ from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
 from bench.launch import Child, Ended
+from bench.scratch import scratch_folder
 from workloads.prepare import Prepared
 
 Row = dict[str, Any]
@@ -56,7 +57,7 @@ def run_cell(task: Task, tools: Tools) -> Outcome:
     outcome = Outcome({"status": "unsupported", "reason": task.refused})
     if task.refused is None:
         try:
-            with launch.scratch_folder() as scratch:
+            with scratch_folder() as scratch:
                 outcome = _Run(task, tools, scratch).outcome()
         except EnvError as error:
             outcome = Outcome({"status": "env_failed", "reason": str(error)})
@@ -213,6 +214,7 @@ class _Run:
 
     def _measure(self, child: Child) -> None:
         spec = self.task.spec
+        self._ask(child, "probe")
         warm = self._ask(child, "warm_up", max_blocks=spec.warmup_cap)
         block_s = warm["block_ns"] / 1e9
         blocks = max(math.ceil(spec.measure_s / block_s), spec.steps_min // warm["block_steps"])

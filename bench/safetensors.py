@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,15 @@ class WeightsError(BenchError, ValueError):
     """The file is not a safetensors file that can be read; one line that says why."""
 
 
+class Place(NamedTuple):
+    """Where a tensor lies; ``start`` and ``end`` count bytes from the end of the header."""
+
+    dtype: np.dtype[Any]
+    shape: list[int]
+    start: int
+    end: int
+
+
 def read(path: Path) -> dict[str, np.ndarray]:
     """All tensors of a file, by name, as read-only views of one memory map."""
     try:
@@ -41,11 +50,14 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
     start, header = _header(path, raw)
-    return {
-        name: _tensor(path, name, entry, raw[start:])
+    data = raw[start:]
+    places = {
+        name: _place(path, name, entry, len(data))
         for name, entry in header.items()
         if name != "__metadata__"
     }
+    _check_cover(path, list(places.values()), len(data))
+    return {name: _tensor(path, name, place, data) for name, place in places.items()}
 
 
 def _header(path: Path, raw: np.ndarray) -> tuple[int, dict[str, Any]]:
@@ -54,27 +66,55 @@ def _header(path: Path, raw: np.ndarray) -> tuple[int, dict[str, Any]]:
         raise WeightsError(f"{path}: not a safetensors file (its header does not fit into it)")
     try:
         header = json.loads(raw[8 : 8 + size].tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not a safetensors file (header: {error})") from error
     if not isinstance(header, dict):
         raise WeightsError(f"{path}: not a safetensors file (its header is not an object)")
     return 8 + size, header
 
 
-def _tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
+def _place(path: Path, name: str, entry: Any, length: int) -> Place:
     try:
-        kind, shape = str(entry["dtype"]), [int(n) for n in entry["shape"]]
-        start, end = (int(offset) for offset in entry["data_offsets"])
+        kind, shape = entry["dtype"], _counts(entry["shape"])
+        start, end = _counts(entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: tensor {name!r} has no valid entry ({error!r})") from error
-    if kind not in DTYPES:
-        raise WeightsError(f"{path}: tensor {name!r} has dtype {kind}; convert it to F32 first")
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise WeightsError(f"{path}: tensor {name!r} has dtype {kind!r}; convert it to F32 first")
     dtype = np.dtype(DTYPES[kind])
-    if min(shape, default=0) < 0 or end - start != math.prod(shape) * dtype.itemsize:
+    if end - start != math.prod(shape) * dtype.itemsize:
         raise WeightsError(f"{path}: tensor {name!r} does not have the size that its shape needs")
-    if not 0 <= start <= end <= len(data):
+    if end > length:
         raise WeightsError(f"{path}: tensor {name!r} lies outside the file (is it cut short?)")
-    piece = np.frombuffer(data, dtype=np.uint8, count=end - start, offset=start)
-    if start % dtype.itemsize:
-        piece = piece.copy()  # numpy cannot view unaligned bytes on every machine
-    return piece.view(dtype).reshape(shape)
+    return Place(dtype, shape, start, end)
+
+
+def _counts(values: Any) -> list[int]:
+    """A JSON list of whole numbers from 0 on, and nothing that Python would make into one."""
+    if not isinstance(values, list) or not all(type(n) is int and n >= 0 for n in values):
+        raise ValueError("shape and data_offsets must be lists of whole numbers")
+    return values
+
+
+def _check_cover(path: Path, places: list[Place], length: int) -> None:
+    """The format's own rule: the tensors fill the data, without gaps, and share nothing."""
+    reached = 0
+    for start, end in sorted(place[2:] for place in places):
+        if start != reached:
+            place = min(start, reached)
+            raise WeightsError(f"{path}: tensors overlap or leave a gap at byte {place}")
+        reached = end
+    if reached != length:
+        raise WeightsError(f"{path}: {length - reached} bytes after its tensors belong to none")
+
+
+def _tensor(path: Path, name: str, place: Place, data: np.ndarray) -> np.ndarray:
+    count = place.end - place.start
+    array = np.frombuffer(data, np.uint8, count=count, offset=place.start).view(place.dtype)
+    if not array.flags.aligned:
+        array = array.copy()  # frameworks take aligned memory only
+        array.flags.writeable = False
+    try:
+        return array.reshape(place.shape)
+    except (ValueError, OverflowError) as error:
+        raise WeightsError(f"{path}: tensor {name!r} has an impossible shape ({error})") from error

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import clock, ladder, memory, parity, safetensors
+from bench import clock, ladder, memory, parity, probes, safetensors
 from bench.contract import Adapter, Batch, Batches, Cell, ParityError, Program, Unsupported
 from bench.figures import Times, Tokens, figures
 from bench.job import Job
@@ -27,9 +27,6 @@ TRAIN_BATCHES = (
     16  # distinct batches that the timed loop cycles over; the gate takes the first five
 )
 HELD_OUT_BATCH = 64
-GEMM_NS = 20_000_000  # a product must last this long for its rate to be the machine's
-GEMM_SIZES = (512, 1024, 2048, 4096, 8192, 16384)
-FLOAT_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 COMMANDS = (
     "start",
     "build",
@@ -57,6 +54,7 @@ class Session:
         self.cell = job.cell
         self.row: dict[str, Any] = {}
         self.times = Times()
+        self.rates: dict[str, float] = {}
         self.tokens: Tokens | None = None
         self.adapter: Adapter
         self.program: Program
@@ -151,10 +149,12 @@ class Session:
 
     def probe(self) -> dict[str, Any]:
         """The rate of a matrix product in the cell's precision, and the best of any precision."""
-        wanted = dict.fromkeys((self.cell.precision, *FLOAT_PRECISIONS))
-        rates = self._timed("measure_s", lambda: {name: self._gemm_tflops(name) for name in wanted})
-        self.row["gemm_tflops"] = rates[self.cell.precision]
-        self.row["device_tflops"] = max((rate for rate in rates.values() if rate), default=None)
+        rates = self._timed("measure_s", lambda: probes.gemm_tflops(self.adapter, self.cell))
+        # Asked for before and after the timed blocks: a neighbour may slow one of the two.
+        for precision, rate in rates.items():
+            self.rates[precision] = max(rate, self.rates.get(precision, 0.0))
+        self.row["gemm_tflops"] = self.rates.get(self.cell.precision)
+        self.row["device_tflops"] = max(self.rates.values(), default=None)
         return {}
 
     def quality(self) -> dict[str, Any]:
@@ -281,19 +281,6 @@ class Session:
             right += int((guesses == batch["label"]).sum())
             total += len(guesses)
         return right / total
-
-    def _gemm_tflops(self, precision: str) -> float | None:
-        best: float | None = None
-        for n in GEMM_SIZES:
-            kernel = self.adapter.gemm(self.cell, precision, n)
-            if kernel is None:
-                return best
-            clock.block(kernel.run, kernel.wait, 1)
-            fastest = min(clock.latencies(kernel.run, kernel.wait, 5))
-            best = max(best or 0.0, 2 * n**3 / fastest / 1e3)  # 2 n^3 FLOP; FLOP/ns = 1e-3 TFLOP/s
-            if fastest >= GEMM_NS:
-                return best
-        return best
 
     def _timed(self, column: str, work: Callable[[], T]) -> T:
         """Add the seconds that ``work`` takes to a column."""

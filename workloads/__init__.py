@@ -1,9 +1,9 @@
 """The workload specs: TOML files beside this one, read into typed values.
 
 A spec is plain data: ``models``, ``[size.NAME]`` with the run's figures and, where the workload
-has a network of its own, ``[size.NAME.dims]`` and ``[optimizer]``. A spec without dims
-(``export``) runs the models of other specs and takes shapes and optimizer from the spec that
-has the model's name.
+has a network of its own, ``[size.NAME.dims]`` and ``[optimizer]``, of which a size may change
+keys in ``[size.NAME.optimizer]``. A spec without dims (``export``) runs the models of other
+specs and takes shapes and optimizer from the spec that has the model's name.
 
 Errors are ``UsageError`` (bench.errors): an unknown name, a size that is not there, a spec
 with a key, a type or a value that makes no sense.
@@ -79,21 +79,21 @@ def size(workload: str, model: str, size: str) -> SizeSpec:
     spec = _spec(workload)
     if model not in spec["models"]:
         raise unknown(f"model of workload {workload}", model, spec["models"])
-    run = {key: value for key, value in _table(workload, size).items() if key in _fields(Run)}
-    network = _network(workload if "dims" in _table(workload, size) else model, size)
-    where = f"{workload}.toml [size.{size}]"
+    table, where = _table(workload, size), f"{workload}.toml [size.{size}]"
+    for key in table:
+        if key not in _fields(SizeSpec):
+            raise unknown(f"key in {where}", key, _fields(SizeSpec))
+    run = {key: value for key, value in table.items() if key in _fields(Run)}
     typed = _typed(Run, run, where=where)
     if not typed.batch:
         raise UsageError(f"{where} batch must be at least 1")
+    network = _network(workload if "dims" in table else model, size)
     return SizeSpec(**_values(typed), **_values(network))
 
 
 def _network(workload: str, size: str) -> Network:
     """The network of a spec that has one of its own."""
     table, where = _table(workload, size), f"{workload}.toml [size.{size}]"
-    for key in table:
-        if key not in _fields(SizeSpec):
-            raise unknown(f"key in {where}", key, _fields(SizeSpec))
     rest = {key: value for key, value in table.items() if key in ("quality_steps", "quality_lr")}
     return _typed(
         Network,
@@ -102,7 +102,7 @@ def _network(workload: str, size: str) -> Network:
             "dims": _dims(table.get("dims", {}), where=f"{workload}.toml [size.{size}.dims]"),
             "optimizer": _typed(
                 Optimizer,
-                _spec(workload).get("optimizer", {}),
+                {**_spec(workload).get("optimizer", {}), **table.get("optimizer", {})},
                 where=f"{workload}.toml [optimizer]",
             ),
         },

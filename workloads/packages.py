@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
+import logging
 import sys
 from pathlib import Path
 
-from bench import pip_settings
-from bench.errors import UsageError
+from bench import pip_settings, uv
+from bench.errors import EnvError, UsageError
 from workloads import FOLDER, cache
 
 LOCK = FOLDER / "data.lock"
@@ -17,8 +16,10 @@ LOCK = FOLDER / "data.lock"
 
 
 def lock_hash() -> str:
-    """Short hash of the lock: what was fetched by another lock is not used."""
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
+    """Short hash of the lock's pins: what was fetched by another lock is not used."""
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    pins = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    return hashlib.sha256(pins.encode()).hexdigest()[:12]
 
 
 def fetch() -> Path:
@@ -28,33 +29,14 @@ def fetch() -> Path:
 
 def _install(target: Path) -> None:
     python = Path(sys.executable)
-    command = [
-        str(python.with_name("uv")),
-        "pip",
-        "install",
-        "--python",
-        str(python),
-        "--target",
-        str(target),
-    ]
+    command = ["pip", "install", "--python", str(python), "--target", str(target)]
     # Only binary: an sdist would run code. No dependencies: nothing of these is imported.
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
-    command += pip_settings.uv_arguments(python)
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     try:
-        done = subprocess.run(
-            command,
-            env={**pip_settings.uv_environment(python), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no uv beside {python}: `make venv` installs it") from error
-    if done.returncode:
-        said = " ".join(done.stderr.split())[-400:]
+        uv.run([*command, *pip_settings.uv_arguments(python)], log=logging.getLogger(__name__).info)
+    except EnvError as error:
         raise UsageError(
-            f"cannot fetch the data packages of {LOCK.name} (uv: {said}): give this machine a "
+            f"cannot fetch the data packages of {LOCK.name} ({error}): give this machine a "
             "package index (pip's index-url and find-links settings are passed on to uv), or copy "
             f"{cache.root()} from a machine that has it; the tiny transformer needs none of them"
-        )
+        ) from error

@@ -18,7 +18,8 @@ from bench.contract import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
-THREADS = 2
+# One: with more, OpenMP threads wait for each other wherever the machine has something else to do.
+THREADS = 1
 
 Result = dict[str, Any]
 
@@ -69,7 +70,7 @@ def in_environment(backend: str, task: dict[str, Any], *, folder: Path) -> Resul
     ran = subprocess.run(
         [python(backend), DRIVER, given, answer],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -26,7 +26,11 @@ from workloads import batches as making
 DISTINCT = 3  # train batches: the fourth step starts from the first again
 STEPS = 6
 GATE, OTHER = 0, 1  # infer batches of two sizes
-FEW, MANY = 4, 32
+NAMES = (
+    *("devices", "unsupported", "setup", "effective", "build", "export", "check", "load"),
+    *("gemm", "peak_device_bytes", "launch"),
+)
+FEW, MANY = 2, 16
 TRIES = 5  # the best of them: neighbours on the machine only ever add time
 
 
@@ -54,13 +58,11 @@ class Task:
 def describe(task: Task) -> dict[str, Any]:
     """The adapter's names, devices, kernels, and answers to cells that nobody can run."""
     adapter = task.adapter
-    names = ("devices", "unsupported", "setup", "effective", "build", "export", "check", "load")
-    names += ("gemm", "peak_device_bytes", "launch")
     answers = {name: adapter.unsupported(cell) for name, cell in task.cells.items()}
     adapter.setup(task.cell)
     precisions = ("fp32", "tf32", "bf16", "fp16", "int8", "nonsense")
     return {
-        "missing": [name for name in names if not callable(getattr(adapter, name, None))],
+        "missing": [name for name in NAMES if not callable(getattr(adapter, name, None))],
         "name": adapter.NAME,
         "dist": adapter.DIST,
         "devices": adapter.devices(),
@@ -180,11 +182,22 @@ def read(task: Task) -> dict[str, Any]:
 
 
 def cut(task: Task) -> str:
-    """What the adapter says to a file that ends early; empty if it finds nothing wrong."""
+    """What the adapter says to a file that ends early."""
     folder = task.files["folder"]
     for path in [path for path in folder.iterdir() if path.is_file()]:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
+    return refusal(task, folder)
+
+
+def check(task: Task) -> dict[str, Any]:
+    """What the adapter says to the file in each of some folders."""
+    folders = [path for path in task.files["folder"].iterdir() if path.is_dir()]
+    return {folder.name: refusal(task, folder) for folder in folders}
+
+
+def refusal(task: Task, folder: Path) -> str:
+    """Why the adapter's check refuses the file; empty if it finds nothing wrong."""
     try:
         task.adapter.check(task.cell, folder)
     except Exception as error:  # noqa: BLE001  frameworks raise types of their own
@@ -216,7 +229,7 @@ def close(program: Any) -> list[str]:
     return [name for name, reference in watched.items() if reference() is not None]
 
 
-CHECKS = {check.__name__: check for check in (describe, train, export, read)}
+CHECKS = {one.__name__: one for one in (describe, train, export, read, check)}
 
 
 def main(argv: list[str]) -> None:

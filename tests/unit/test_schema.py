@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import ladder, schema
+from bench import schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,10 +70,6 @@ def test_a_column_with_a_unit_in_its_name_states_it(column):
     elif ending:
         assert column.unit == units[ending]
     assert column.doc
-
-
-def test_the_rungs_are_the_ladders():
-    assert schema.RUNGS == ladder.RUNGS
 
 
 @settings(max_examples=25, deadline=None)

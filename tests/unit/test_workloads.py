@@ -22,7 +22,7 @@ def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
     cnn = workloads.size("cnn", "cnn", "small")
     assert isinstance(cnn.dims, CnnDims)
     assert (cnn.dims.widths, cnn.dims.blocks) == ((64, 128, 256, 512), (2, 2, 2, 2))
-    assert (cnn.batch, cnn.optimizer.name, cnn.optimizer.lr) == (32, "sgd", 0.005)
+    assert (cnn.batch, cnn.optimizer.name, cnn.optimizer.lr) == (32, "sgd", 0.0002)
     encoder = workloads.size("transformer", "transformer", "small")
     assert isinstance(encoder.dims, EncoderDims)
     assert (encoder.dims.layers, encoder.dims.width, encoder.dims.ln_eps) == (6, 384, 1e-12)
@@ -81,6 +81,21 @@ def test_a_wrong_spec_is_named_with_its_place(tmp_path, monkeypatch, old, new, m
         workloads.size("cnn", "cnn", "tiny")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value).strip()
+
+
+def test_a_size_changes_single_keys_of_the_optimizer():
+    tiny, small = (workloads.size("cnn", "cnn", size).optimizer for size in ("tiny", "small"))
+    assert (tiny.lr, small.lr) == (0.005, 0.0002)
+    assert (tiny.momentum, tiny.weight_decay) == (small.momentum, small.weight_decay) == (0.9, 5e-4)
+
+
+def test_a_wrong_key_in_a_spec_without_dims_is_found_too(tmp_path, monkeypatch):
+    for path in workloads.FOLDER.glob("*.toml"):
+        text = path.read_text(encoding="utf-8").replace("warmup_cap = 12", "warmup = 12")
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(workloads, "FOLDER", tmp_path)
+    with pytest.raises(UsageError, match=r"export\.toml .*did you mean 'warmup_cap'"):
+        workloads.size("export", "cnn", "small")
 
 
 def test_an_encoder_whose_heads_do_not_divide_its_width_is_refused(tmp_path, monkeypatch):

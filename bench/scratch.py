@@ -1,0 +1,117 @@
+"""Where a worker runs: its scratch folder, its environment variables, and what it may import.
+
+The child's environment is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from backends.registry import Entry
+from bench.errors import UsageError
+from bench.job import Job
+from workloads import cache
+
+PACKAGES = ("bench", "backends", "workloads")
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
+
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "TZ",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "TPU_NAME",
+)
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, str]:
+    """All of a worker's environment variables: few are inherited, so that runs compare."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
+    env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
+    env.update(entry.env)
+    env.update(
+        {
+            MARK: str(scratch),
+            "BENCH_MODEL_CACHE": str(cache.root() / "models"),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "PYTHONPATH": str(library(scratch, entry.module)),
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONHASHSEED": "0",
+        }
+    )
+    return env
+
+
+def library(scratch: Path, module: str) -> Path:
+    """A folder with this project's packages and the adapter's, and nothing else.
+
+    The parent's own environment, which they may be installed in, must not be seen by a worker.
+    """
+    folder = scratch / "lib"
+    folder.mkdir(exist_ok=True)
+    for package in (*PACKAGES, module.partition(".")[0]):
+        place = _place(package)
+        link = folder / place.name
+        if not link.exists():
+            link.symlink_to(place)
+    return folder
+
+
+def _place(package: str) -> Path:
+    """The folder or file of a top-level package; it is found, not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or not (found.submodule_search_locations or found.origin):
+        raise UsageError(f"the adapter's package {package!r} is not installed beside the harness")
+    locations = found.submodule_search_locations
+    return Path(next(iter(locations)) if locations else str(found.origin))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A working directory that is gone afterwards, with everything that ran in it."""
+    path = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
+    try:
+        yield path
+    finally:
+        kill_marked(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def kill_marked(scratch: Path) -> None:
+    """End every process that carries this scratch folder in its environment, wherever it went."""
+    mark = f"{MARK}={scratch}".encode()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and mark in _environ(folder).split(b"\0"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _environ(folder: Path) -> bytes:
+    try:
+        return (folder / "environ").read_bytes()
+    except OSError:  # gone meanwhile, or another user's
+        return b""

@@ -1,0 +1,249 @@
+"""From a request to cells: how many, which, and why some are refused."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.registry import Entry
+from bench import grid
+from bench.contract import Cell
+from bench.errors import UsageError
+from bench.grid import Request, Task, plan
+
+BOTH = Entry(
+    "theirs.both",
+    python="3.11",
+    locks=("cpu", "cuda"),
+    modes=("compiled", "eager"),
+    imports=(),
+    formats={"onnx": "reader", "native": "both"},
+)
+EAGER = Entry(
+    "theirs.eager",
+    python="3.11",
+    locks=(),
+    modes=("eager",),
+    imports=(),
+    formats={"onnx": "reader"},
+)
+ENTRIES = {"both": BOTH, "eager": EAGER}
+
+
+def request(**changes):
+    values = {
+        "backends": ["both"],
+        "workloads": ["cnn"],
+        "sizes": ["tiny"],
+        "devices": ["cpu"],
+    }
+    return Request(**values | changes)
+
+
+def planned(**changes) -> list[Task]:
+    return plan(request(**changes), entry=ENTRIES.__getitem__)
+
+
+def some(*values):
+    """One of these, or sometimes two: were all axes long, there would be thousands of cells."""
+    one = st.lists(st.sampled_from(values), min_size=1, max_size=1)
+    return one | one | st.lists(st.sampled_from(values), min_size=2, max_size=2, unique=True)
+
+
+REQUESTS = st.builds(
+    request,
+    backends=some("both", "eager"),
+    workloads=some("cnn", "transformer", "export"),
+    sizes=some("tiny", "small"),
+    devices=some("cpu", "cuda"),
+    precisions=some("fp32", "bf16"),
+    modes=some("eager", "compiled"),
+    tracks=some("out-of-box", "tuned"),
+    formats=some("onnx", "native"),
+    compile_caches=some("cold", "warm"),
+    world_sizes=some(1, 2),
+    batches=st.just(()) | some(1, 8),
+    settings=st.dictionaries(st.sampled_from("ab"), some("x", "y/", "z=")),
+    repeats=st.integers(1, 2),
+    threads=st.integers(1, 4),
+)
+
+
+def expected_cells(asked: Request) -> int:
+    """The product of the axes. ``export`` runs two models in every format, the others one model."""
+    per_workload = {"cnn": 1, "transformer": 1, "export": 2 * len(asked.formats)}
+    axes = [
+        asked.backends,
+        asked.sizes,
+        asked.devices,
+        asked.precisions,
+        asked.modes,
+        asked.tracks,
+        asked.compile_caches,
+        asked.world_sizes,
+        asked.batches or [None],
+        *asked.settings.values(),
+    ]
+    return sum(per_workload[name] for name in asked.workloads) * prod(len(axis) for axis in axes)
+
+
+@settings(max_examples=15, deadline=None)
+@given(REQUESTS)
+def test_a_plan_is_the_product_of_what_was_asked_for(asked):
+    tasks = plan(asked, entry=ENTRIES.__getitem__)
+    assert len(tasks) == expected_cells(asked) * asked.repeats
+    assert len({task.key for task in tasks}) == len(tasks)
+    again = plan(asked, entry=ENTRIES.__getitem__)
+    assert [task.key for task in again] == [task.key for task in tasks]
+    for task in tasks:
+        cell = task.cell
+        assert cell.threads == asked.threads
+        assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
+        assert Cell.from_json(cell.to_json()).id == cell.id
+
+
+def test_repeats_are_outermost():
+    tasks = planned(precisions=["fp32", "bf16"], repeats=3)
+    assert [(task.repeat, task.cell.precision) for task in tasks] == [
+        (1, "fp32"),
+        (1, "bf16"),
+        (2, "fp32"),
+        (2, "bf16"),
+        (3, "fp32"),
+        (3, "bf16"),
+    ]
+
+
+def test_the_same_cell_is_planned_once():
+    # "default" of this backend is compiled.
+    tasks = planned(modes=["default", "compiled", "eager"], precisions=["fp32", "fp32"])
+    assert [task.cell.mode for task in tasks] == ["compiled", "eager"]
+
+
+def test_the_default_mode_is_each_backends_own():
+    tasks = planned(backends=["both", "eager"])
+    assert [(task.cell.backend, task.cell.mode) for task in tasks] == [
+        ("both", "compiled"),
+        ("eager", "eager"),
+    ]
+
+
+def test_the_workload_gives_shapes_optimizer_and_batch():
+    [cnn] = planned()
+    [encoder] = planned(workloads=["transformer"])
+    # From workloads/cnn.toml and transformer.toml.
+    assert (cnn.cell.batch, cnn.cell.optimizer.name, cnn.cell.model) == (32, "sgd", "cnn")
+    assert (encoder.cell.batch, encoder.cell.optimizer.name) == (16, "adamw")
+    assert cnn.cell.dims == cnn.spec.dims
+    assert cnn.cell.dims != encoder.cell.dims
+    assert [task.cell.batch for task in planned(batches=[1, 64])] == [1, 64]
+
+
+def test_only_exports_have_a_format():
+    tasks = planned(workloads=["cnn", "export"], formats=["onnx", "native"])
+    assert [(task.cell.workload, task.cell.model, task.cell.format) for task in tasks] == [
+        ("cnn", "cnn", ""),
+        ("export", "cnn", "onnx"),
+        ("export", "cnn", "native"),
+        ("export", "transformer", "onnx"),
+        ("export", "transformer", "native"),
+    ]
+
+
+def test_settings_are_crossed_with_each_other():
+    tasks = planned(settings={"layout": ["nchw", "nhwc"], "graph": ["0", "1"]})
+    assert [dict(task.cell.settings) for task in tasks] == [
+        {"layout": "nchw", "graph": "0"},
+        {"layout": "nchw", "graph": "1"},
+        {"layout": "nhwc", "graph": "0"},
+        {"layout": "nhwc", "graph": "1"},
+    ]
+
+
+def test_settings_that_only_look_alike_are_two_cells():
+    tasks = planned(settings={"a": ["1", "1/b=1"], "b": ["2", "1/b=2"]})
+    assert len({task.cell.id for task in tasks}) == len(tasks) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"devices": ["rocm"]},
+            "there is no lock of both for rocm: bring an interpreter with --python both=PATH",
+        ),
+        (
+            {"backends": ["eager"]},
+            "there is no lock of eager for cpu: bring an interpreter with --python eager=PATH",
+        ),
+        (
+            {"backends": ["eager"], "brought": {"eager"}, "modes": ["compiled"]},
+            "eager has no compiled mode: it is always eager",
+        ),
+        (
+            {
+                "backends": ["eager"],
+                "brought": {"eager"},
+                "workloads": ["export"],
+                "formats": ["native"],
+            },
+            "eager has no native export: it has onnx",
+        ),
+    ],
+)
+def test_what_the_registry_already_answers_is_refused_with_its_reason(changes, reason):
+    tasks = planned(**changes)
+    assert tasks
+    assert {task.refused for task in tasks} == {reason}
+
+
+def test_an_interpreter_of_the_sites_makes_up_for_a_lock():
+    [task] = planned(devices=["rocm"], brought=["both"])
+    assert task.refused is None
+    [task] = planned(devices=["rocm"], brought=["eager"])
+    assert task.refused
+
+
+def test_a_refused_cell_is_still_planned():
+    tasks = planned(backends=["both", "eager"], repeats=2)
+    assert [task.refused is None for task in tasks] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("cpu", ["cpu"]),
+        ("cuda,cpu", ["cuda", "cpu"]),
+        (" cpu , cuda ,", ["cpu", "cuda"]),
+        ("cpu,cuda,cpu", ["cpu", "cuda"]),
+        ("all", ["cpu", "cuda", "rocm"]),
+    ],
+)
+def test_names_are_chosen_by_commas(text, chosen):
+    assert grid.choose("device", text, iter(("cpu", "cuda", "rocm"))) == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cdua", "unknown device 'cdua': did you mean 'cuda'? one of cpu, cuda, all"),
+        ("cpu,x", "unknown device 'x': one of cpu, cuda, all"),
+        ("cpu,all", "unknown device 'all': "),
+        ("", "no device given: name one of cpu, cuda, or all"),
+        (" ,", "no device given: name one of cpu, cuda, or all"),
+    ],
+)
+def test_a_name_that_is_not_there_is_a_usage_error(text, message):
+    with pytest.raises(UsageError) as caught:
+        grid.choose("device", text, ("cpu", "cuda"))
+    assert str(caught.value).startswith(message)
+
+
+@given(st.lists(st.sampled_from(grid.PRECISIONS), min_size=1))
+def test_each_name_is_chosen_once_in_the_order_given(names):
+    chosen = grid.choose("precision", ",".join(names), grid.PRECISIONS)
+    assert chosen == sorted(set(names), key=names.index)
