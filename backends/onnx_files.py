@@ -79,7 +79,9 @@ def write(
 ) -> Path:
     """Make the file below ``folder``."""
     plain = folder / "plain.onnx"
-    onnx.save(onnx_models.make(cell.dims, weights, fused=cell.track == "tuned"), plain)
+    # The static quantiser stops at the fused operator: it finds no scale behind it.
+    fused = cell.track == "tuned" and method(cell) != "static"
+    onnx.save(onnx_models.make(cell.dims, weights, fused=fused), plain)
     if method(cell) == "none":
         return plain
     # Folds BatchNorm into the convolutions; else each would be rounded apart.

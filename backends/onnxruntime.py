@@ -139,5 +139,5 @@ def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
     if precision not in NUMPY_TYPES or (precision == "tf32" and cell.device != "cuda"):
         return None
     model = onnx_models.matmul(n, int8=precision == "int8").SerializeToString()
-    left = np.ones((n, n), NUMPY_TYPES[precision])
+    left = (np.random.default_rng(0).random((n, n)) * 255).astype(NUMPY_TYPES[precision])
     return Bound(dataclasses.replace(cell, precision=precision), model, [{"x": left}])

@@ -38,8 +38,6 @@ class Climb:
 def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Logits) -> Climb:
     """Check, load, compare with the exporter's own logits, and try another batch size."""
     state = Climb()
-    sizes = [len(batch["label"]) for batch in batches.infer]
-    other = next(index for index, size in enumerate(sizes) if size != sizes[TIMED])
 
     def load() -> None:
         state.program = adapter.load(cell, path, batches)
@@ -50,12 +48,14 @@ def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Lo
             _compare(state, ours, theirs[index], BOUNDS[cell.precision].logits)
         elif index == TIMED:
             raise LookupError("the exporter left no logits to compare with")
+        elif not np.isfinite(ours).all():
+            raise ArithmeticError("logits that are not finite")
 
     steps: list[tuple[str, Callable[[], object]]] = [
         ("checked", lambda: adapter.check(cell, path)),
         ("loaded", load),
         ("numerics", lambda: agree(TIMED)),
-        ("dynamic_batch", lambda: agree(other)),
+        ("dynamic_batch", lambda: agree(_another_size(batches))),
     ]
     for rung, step in steps:
         try:
@@ -65,6 +65,15 @@ def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Lo
             return state
         state.rung = rung
     return state
+
+
+def _another_size(batches: Batches) -> int:
+    """The first batch whose size is not that of the timed one."""
+    sizes = [len(batch["label"]) for batch in batches.infer]
+    for index, size in enumerate(sizes):
+        if size != sizes[TIMED]:
+            return index
+    raise LookupError("there is no batch of another size to try")
 
 
 def _compare(state: Climb, ours: np.ndarray, theirs: np.ndarray, bound: float) -> None:

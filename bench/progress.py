@@ -6,7 +6,6 @@ on a timer: a redraw would cost the measured worker CPU time.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Console
@@ -26,7 +25,6 @@ class Progress:
         self.left_s = sum(_estimate(task) for task in tasks)
         self.done = 0
         self.spent_s = self.promised_s = 0.0
-        self.started = time.monotonic()
         self.current = ""
         # refresh_per_second is the spinner's; it is kept low because it runs while workers measure.
         self.live = Status("", console=console, refresh_per_second=0.5)

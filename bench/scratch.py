@@ -19,6 +19,7 @@ from bench.errors import UsageError
 from bench.job import Job
 from workloads import cache
 
+SWEEPS = 500  # of some milliseconds; what is still there then cannot be killed (a driver holds it)
 PACKAGES = ("bench", "backends", "workloads")
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
@@ -104,14 +105,21 @@ def scratch_folder() -> Iterator[Path]:
 def kill_marked(scratch: Path) -> None:
     """End every process that carries this scratch folder in its environment, wherever it went."""
     mark = f"{MARK}={scratch}".encode()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and mark in _environ(folder).split(b"\0"):
+    for _ in range(SWEEPS):  # one of them may just have started another
+        found = [pid for pid in _processes() if mark in _environ(pid).split(b"\0")]
+        if not found:
+            return
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(folder.name), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
 
-def _environ(folder: Path) -> bytes:
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
+def _environ(pid: int) -> bytes:
     try:
-        return (folder / "environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone meanwhile, or another user's
         return b""

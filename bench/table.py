@@ -23,7 +23,7 @@ from bench.schema import RUNGS, STATUSES, Row
 _REASON_LIMIT = 300
 """Characters of a reason that are shown; the file has all of it."""
 
-_VARYING = ("size", "device", "track", "compile_cache", "world_size", "batch")
+_VARYING = ("size", "device", "track", "compile_cache", "world_size", "batch", "setting")
 """Shown only where lines of one backend, workload, model and format differ in them."""
 
 _FIGURES = ("samples/s", "p50\nms", "compile\ns", "host\nMiB")
@@ -115,7 +115,7 @@ def _differing(lines: Sequence[_Line]) -> list[str]:
     return [
         name
         for name in _VARYING
-        if any(len({line.first.get(name) for line in group}) > 1 for group in alike.values())
+        if any(len({_value(line, name) for line in group}) > 1 for group in alike.values())
     ]
 
 
@@ -157,15 +157,25 @@ def _columns(shown: Sequence[str]) -> dict[str, Callable[[_Line], str]]:
 
 
 def _getter(name: str) -> Callable[[_Line], str]:
-    return lambda line: str(line.first.get(name) or "")
+    return lambda line: _value(line, name)
+
+
+def _value(line: _Line, name: str) -> str:
+    """A column as text; ``setting`` is what was asked for, and stands in the cell's id alone."""
+    if name == "setting":
+        return " ".join(part for part in line.first["cell_id"].split("/") if "=" in part)
+    return str(line.first.get(name) or "")
 
 
 def _reasons(rows: Sequence[Row]) -> list[Text]:
-    """One line for each distinct reason of a cell, however many repeats gave it."""
+    """One line for each distinct reason of a cell, however many repeats gave it.
+
+    An ok row has one where it stopped short: an export whose batch is fixed, say.
+    """
     told = (
         f"{row['status']}: {row['cell_id']}: {_short(row['reason'])}"
         for row in rows
-        if row["status"] != "ok"
+        if row["reason"]
     )
     return [Text(line) for line in dict.fromkeys(told)]
 

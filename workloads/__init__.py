@@ -32,7 +32,7 @@ class Run:
     """How one size is run.
 
     batch: samples a step. steps_min, measure_s: measure at least this many steps and seconds.
-    warmup_cap: most warm-up steps. deadline_s: after this the cell is a timeout.
+    warmup_cap: most warm-up blocks. deadline_s: after this the cell is a timeout.
     estimate_s: rough time of a cell on two cores, for the progress line only.
     """
 
