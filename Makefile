@@ -86,4 +86,4 @@ reference: $(STAMP)  ## make the committed reference traces anew (float64 torch)
 	python=$$($(PY) -m bench.envs torch cpu); $$python -m backends.torch_reference
 
 perf: $(STAMP)  ## the harness's own benchmarks
-	$(PY) -m pytest tests/perf --benchmark-only
+	$(PY) -m pytest tests/perf --benchmark-only -q -s

@@ -7,6 +7,7 @@ PSS (``smaps_rollup``) divides shared pages among their users, so that a tree ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -47,7 +48,8 @@ def _meminfo(key: str) -> int:
 def tree(root: int) -> list[int]:
     """The processes of ``root``'s session and all their descendants.
 
-    ``root`` must lead its session: an orphan loses its parent but keeps its session.
+    ``root`` must lead its session: an orphan loses its parent but keeps its session. This looks at
+    every process that there is.
     """
     parents: dict[int, int] = {}
     found: set[int] = set()
@@ -61,9 +63,9 @@ def tree(root: int) -> list[int]:
     return sorted(found)
 
 
-def tree_bytes(root: int) -> int:
-    """Summed PSS of the tree, in bytes; a process that ends meanwhile counts as nothing."""
-    return sum(_pss_bytes(pid) for pid in tree(root))
+def pss_bytes(pids: Iterable[int]) -> int:
+    """Summed PSS of processes, in bytes; one that has ended counts as nothing."""
+    return sum(_pss_bytes(pid) for pid in pids)
 
 
 def cpu_seconds(pid: int | str = "self") -> float:

@@ -125,7 +125,6 @@ class _Run:
             ended = None
             try:
                 script(child)
-                child.wait(self.deadline)
             except Ended as reason:
                 ended = reason
         self.logs.append(f"== {role} {cell.id}\n{child.log.text()}\n")

@@ -221,7 +221,6 @@ class Session:
             self.row["settings"]["changed_while_running"] = changed
         device_bytes = self.adapter.peak_device_bytes(self.cell)
         self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
-        self.program.close()
         return {}
 
     # -- parts

@@ -63,7 +63,12 @@ def test_appending_a_row(benchmark, tmp_path):
 def task(monkeypatch) -> grid.Task:
     monkeypatch.syspath_prepend(str(FAKE))
     request = grid.Request(
-        backends=["fake"], workloads=["cnn"], sizes=["small"], devices=["cpu"], threads=1
+        backends=["fake"],
+        workloads=["cnn"],
+        sizes=["small"],
+        devices=["cpu"],
+        brought=["fake"],
+        threads=1,
     )
     return grid.plan(request, entry=find)[0]
 

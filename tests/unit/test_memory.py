@@ -74,7 +74,9 @@ def test_the_bytes_of_a_tree_are_its_processes_together(family):
     each = {pid: memory._pss_bytes(pid) for pid in family.values()}
     assert all(each.values())
     # They only wait meanwhile; what moves is how many others on the machine share their pages.
-    assert memory.tree_bytes(family["leader"]) == pytest.approx(sum(each.values()), rel=0.5)
+    assert memory.pss_bytes(memory.tree(family["leader"])) == pytest.approx(
+        sum(each.values()), rel=0.5
+    )
 
 
 @pytest.fixture
@@ -89,11 +91,11 @@ def test_a_process_that_is_gone_counts_as_nothing(gone, monkeypatch):
     assert memory.resident_bytes(gone) == 0
     assert memory.peak_bytes(gone) == 0
     assert memory.tree(gone) == []
-    assert memory.tree_bytes(gone) == 0
+    assert memory.pss_bytes(memory.tree(gone)) == 0
     with pytest.raises(OSError, match="is gone"):
         memory.cpu_seconds(gone)
     monkeypatch.setattr(memory, "tree", lambda _: [gone])  # it ended after it was seen
-    assert memory.tree_bytes(1) == 0
+    assert memory.pss_bytes(memory.tree(1)) == 0
 
 
 def test_a_process_that_was_not_waited_for_counts_as_nothing():
@@ -101,7 +103,7 @@ def test_a_process_that_was_not_waited_for_counts_as_nothing():
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is left as it is
     try:
         assert memory.tree(process.pid) == [process.pid]
-        assert memory.tree_bytes(process.pid) == 0
+        assert memory.pss_bytes(memory.tree(process.pid)) == 0
         assert memory.peak_bytes(process.pid) == 0
     finally:
         process.wait()
@@ -197,7 +199,7 @@ def test_shared_pages_are_summed_as_the_kernel_divides_them(proc):
     proc(11, session=10, smaps_rollup=head + "Pss:   28 kB\nPss_Anon: 20 kB\n")
     proc(12, session=10)  # ended meanwhile
     proc(13, session=10, smaps_rollup="")  # ending: it has no memory any more
-    assert memory.tree_bytes(10) == 128 * 1024
+    assert memory.pss_bytes(memory.tree(10)) == 128 * 1024
 
 
 def test_where_the_kernel_does_not_divide_them_resident_pages_are_counted(proc, monkeypatch):
@@ -210,7 +212,7 @@ def test_where_the_kernel_does_not_divide_them_resident_pages_are_counted(proc, 
         return read_text(path)
 
     monkeypatch.setattr(Path, "read_text", denied)
-    assert memory.tree_bytes(10) == 60 * 1024
+    assert memory.pss_bytes(memory.tree(10)) == 60 * 1024
 
 
 def test_resident_and_peak_bytes_are_read_from_status(proc):
