@@ -31,6 +31,7 @@ def test_a_stopped_run_keeps_its_rows_and_resumes(tmp_path, number):
     arguments = ("--workload", "cnn", "--timeout", "100", "--setting", "do=nothing,hang")
     process = start(*arguments, "--out", str(out))
     until(process, "[1/2]")
+    first_worker(process)
     os.kill(process.pid, number)
     process.communicate()
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
@@ -48,13 +49,18 @@ def test_a_stopped_run_keeps_its_rows_and_resumes(tmp_path, number):
 
 def test_workers_die_with_a_killed_harness(tmp_path):
     process = start("--workload", "cnn", "--setting", "do=hang", "--out", str(tmp_path / "x.csv"))
-    while not (workers := workers_of(process.pid)):
-        assert process.poll() is None
-    ends = os.pidfd_open(workers[0])
+    ends = os.pidfd_open(first_worker(process))
     process.kill()
     process.communicate()
     select.select([ends], [], [])  # readable when the worker has ended; pytest's timeout otherwise
     os.close(ends)
+
+
+def first_worker(process: subprocess.Popen) -> int:
+    """The worker that runs now, as soon as there is one."""
+    while not (workers := workers_of(process.pid)):
+        assert process.poll() is None
+    return workers[0]
 
 
 def workers_of(pid: int) -> list[int]:
