@@ -30,6 +30,8 @@ PASSED_ON = (
     "LC_ALL",
     "LD_LIBRARY_PATH",
     "TZ",
+    "CC",
+    "CXX",
     "CUDA_HOME",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",

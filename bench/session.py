@@ -7,6 +7,7 @@ comes next. Failures are exceptions; ``bench.worker`` turns them into a status.
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -17,7 +18,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bench import clock, ladder, memory, parity, probes, safetensors
-from bench.contract import Adapter, Batch, Batches, Cell, ParityError, Program, Unsupported
+from bench.contract import (
+    Adapter,
+    Batch,
+    Batches,
+    Cell,
+    ParityError,
+    Program,
+    Settings,
+    Unsupported,
+)
 from bench.figures import Times, Tokens, figures
 from bench.job import Job
 from workloads import batches as making
@@ -39,7 +49,6 @@ COMMANDS = (
     "export",
     "climb",
     "accuracy",
-    "devices",
     "finish",
 )
 
@@ -74,23 +83,19 @@ class Session:
                 f"no {self.cell.device} here: this environment has {', '.join(found)}"
             )
         self.adapter.setup(self.cell)
-        self.row["settings"] = self.adapter.effective(self.cell)
+        self.row["settings"] = self._effective()
         self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
         self.batches = self._batches(self.cell.batch if self.cell.trains else self.trace.batch)
         self.tokens = self._count_tokens()
         self.row["flops_per_sample"] = flops.per_sample(self.cell.dims, training=self.cell.trains)
         return {}
 
-    def devices(self) -> dict[str, Any]:
-        """What the environment can really use."""
-        return {"devices": self._import().devices()}
-
     def build(self) -> dict[str, Any]:
         """Build the model on its device."""
         self.program = self._timed("build_s", lambda: self._build(self.cell, self.batches))
         self.row["param_count"] = self.program.n_params
         # Some settings exist only with a model: its layout, its compiler, its optimizer's kind.
-        self.row["settings"] = self.adapter.effective(self.cell)
+        self.row["settings"] = self._effective()
         return {}
 
     def gate(self) -> dict[str, Any]:
@@ -199,7 +204,7 @@ class Session:
         self.row["export_max_abs_err"] = climbed.max_abs_err
         if climbed.program is not None:
             self.program = climbed.program
-            self.row["settings"] = self.adapter.effective(self.cell)
+            self.row["settings"] = self._effective()
         return {"rung": climbed.rung, "error": climbed.error}
 
     def accuracy(self) -> dict[str, Any]:
@@ -215,7 +220,7 @@ class Session:
             self.row |= figures(self.cell, self.times, known=self.row, tokens=self.tokens)
         if self.row.get("export_rung") == "dynamic_batch" and self.times.step_ns:
             self.row["export_rung"] = "latency"
-        after = self.adapter.effective(self.cell)
+        after = self._effective()
         changed = {key: after[key] for key in after if self.row["settings"].get(key) != after[key]}
         if changed:
             self.row["settings"]["changed_while_running"] = changed
@@ -228,6 +233,10 @@ class Session:
     def _import(self) -> Adapter:
         adapter: Any = importlib.import_module(self.job.module)
         return adapter  # type: ignore[no-any-return]
+
+    def _effective(self) -> Settings:
+        """What the framework says is in force, and the CPUs that this process may use."""
+        return {**self.adapter.effective(self.cell), "cpus": sorted(os.sched_getaffinity(0))}
 
     def _step(self) -> None:
         if self.cell.trains:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench import results
-from tests.harness import bench
+from tests.harness import bench, environment
 
 EXPECTED = {
     "exception": ("failed", "start: RuntimeError: a plain failure"),
@@ -25,6 +27,8 @@ EXPECTED = {
     "print": ("ok", ""),
     "nothing": ("ok", ""),
 }
+
+RUN = (sys.executable, "-m", "bench", "run", "--size", "tiny", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,21 @@ def test_a_failed_import_is_an_environment_failure(tmp_path):
     [row] = results.read(out)
     assert row["status"] == "env_failed"
     assert "libfake.so.1: cannot open shared object file" in row["reason"]
+
+
+def test_an_environment_that_cannot_be_built_is_a_row_of_each_cell(tmp_path):
+    out = tmp_path / "env.csv"
+    done = subprocess.run(
+        [*RUN, "--backend", "onnxruntime", "--workload", "export", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        env={**environment(), "BENCH_ENVS": "/proc/nowhere"},
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    rows = results.read(out)
+    assert [row["status"] for row in rows] == ["env_failed"] * 2
+    assert "/proc/nowhere" in rows[0]["reason"]
 
 
 def test_the_memory_of_a_child_and_a_grandchild_is_seen(tmp_path):
