@@ -40,7 +40,7 @@ def rows(tmp_path_factory) -> dict[str, dict]:
         "--out",
         str(out),
         "--timeout",
-        "20",
+        "30",
         "--memory-limit",
         "700",
         "--setting",

