@@ -57,8 +57,9 @@ class Progress:
     def finish(self, task: Task, row: dict[str, Any]) -> None:
         self.done += 1
         self.left_s -= _estimate(task)
-        self.spent_s += row["wall_s"]
-        self.promised_s += _estimate(task)
+        if row["status"] != "unsupported":  # answered at once, it tells nothing of the machine
+            self.spent_s += row["wall_s"]
+            self.promised_s += _estimate(task)
         after = self.remaining() if self.done < self.total else "done"
         line = f"[{self.done}/{self.total}] {self.current}: {outcome(row)}"
         self.note(f"{line} ({row['wall_s']:.0f} s; {after})")

@@ -177,3 +177,11 @@ def test_a_cell_is_named_by_what_tells_it_apart(plain, changes, name):
 )
 def test_a_row_in_a_few_words(row, words):
     assert outcome(row) == words
+
+
+def test_an_answer_that_came_at_once_does_not_shorten_the_estimate(plain):
+    tasks = [task(30.0), task(30.0)]
+    progress = Progress(plain.console, tasks)
+    progress.start(tasks[0])
+    progress.finish(tasks[0], {"status": "unsupported", "reason": "it only infers", "wall_s": 0.3})
+    assert progress.remaining() == "about 30 s left"
