@@ -34,7 +34,8 @@ class Progress:
             cell = tasks[0].cell
             name = machine.device_name(cell.device) or cell.device
             self.note(
-                f"{self.total} cells, {cell.threads} threads, {name}, {self.remaining()} "
+                f"{_count(self.total, 'cell')}, {_count(cell.threads, 'thread')}, {name}, "
+                f"{self.remaining()} "
                 "(first installations not counted)"
             )
 
@@ -74,6 +75,10 @@ class Progress:
 
     def close(self) -> None:
         self.live.stop()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def outcome(row: dict[str, Any]) -> str:
