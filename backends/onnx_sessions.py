@@ -25,7 +25,7 @@ Feed = Mapping[str, np.ndarray]
 def options(cell: Cell) -> ort.SessionOptions:
     """One pool of ``cell.threads``; idle threads spin, as by default, unless asked otherwise.
 
-    Not spinning was tried for ``tuned``: 6 to 45 % slower at batch 1 on a quiet machine.
+    Not spinning was tried for ``tuned``: 1 to 46 % slower with its fp32 files at batch 1.
     """
     chosen = ort.SessionOptions()
     chosen.intra_op_num_threads = cell.threads

@@ -68,14 +68,6 @@ def pss_bytes(pids: Iterable[int]) -> int:
     return sum(_pss_bytes(pid) for pid in pids)
 
 
-def cpu_seconds(pid: int | str = "self") -> float:
-    """User plus system time of a process so far."""
-    fields = _stat(PROC / str(pid))
-    if not fields:
-        raise OSError(f"process {pid} is gone")
-    return (int(fields[11]) + int(fields[12])) / 100  # USER_HZ is 100 on Linux
-
-
 def _pss_bytes(pid: int) -> int:
     try:
         for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
