@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv bench test check envs lock doctor reference perf fix
+.PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -18,6 +18,7 @@ CHOICES := BACKEND DEVICE WORKLOAD SIZE PRECISION MODE TRACK FORMAT COMPILE BATC
 SWITCHES := QUALITY STRICT
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
+backends = $(or $(call chosen,BACKEND),torch,jax,onnxruntime)
 options = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(name)) '$(call chosen,$(name))')))
 switches = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(name)))))
 
@@ -60,22 +61,28 @@ bench: $(STAMP)  ## run the pilot: BACKEND=torch,onnxruntime SIZE=tiny ...
 	@$(PY) -m bench run $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
 
 envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
-	@$(PY) -m bench env $(or $(call chosen,BACKEND),all) $(call options,DEVICE)
+	@$(PY) -m bench env $(backends) $(call options,DEVICE)
 
-test: envs  ## the tests; BACKEND=... selects the backends of the contract tests
-	$(if $(call chosen,BACKEND),BENCH_BACKENDS='$(call chosen,BACKEND)') $(PY) -m pytest
+test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
+	BENCH_BACKENDS='$(backends)' $(PY) -m pytest
 
 check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 
+fairness: $(STAMP)  ## each model against its framework's own public one: BACKEND=...
+	@$(PY) -m bench fairness $(call options,BACKEND TRACK OUT)
+
+readme: $(STAMP)  ## the README's tables, made from the committed rows
+	$(PY) -m bench.readme
+
 fix: $(STAMP)  ## mend what ruff can mend by itself
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
 lock: $(STAMP)  ## compile every lock anew (newer versions, new hashes)
-	$(PY) -m bench.locks
+	$(PY) -m bench.envs.locks
 
 doctor: $(STAMP)  ## what is there, what is missing and how to mend it
 	@$(PY) -m bench doctor

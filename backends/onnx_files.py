@@ -20,10 +20,9 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from backends import onnx_models
-from bench.contract import Batch, BenchError, Cell, Weights
+from bench.contract import INPUTS, Batch, BenchError, Cell, Weights
 
 CACHE = "BENCH_MODEL_CACHE"
-INPUTS = {"cnn": ("image",), "transformer": ("ids", "mask")}
 INT8 = quantization.QuantType.QInt8
 METHODS = {"cnn": "static", "transformer": "dynamic"}
 

@@ -109,5 +109,4 @@ class Inference(Program):
         self.__dict__.clear()
 
     def facts(self) -> Settings:
-        """What holds for this program; nothing once it is closed."""
         return {**self.bound.facts(), **self.file_facts} if self.__dict__ else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import weakref
 from functools import cache
 from pathlib import Path
 
@@ -23,9 +22,7 @@ launch = contract.one_process
 peak_device_bytes = contract.no_device_bytes
 
 FILE = "model.onnx"
-SETTINGS = {"quantization": ("dynamic", "static"), "spinning": ("on", "off")}
 NUMPY_TYPES = {"fp32": np.float32, "tf32": np.float32, "int8": np.uint8}
-_programs: list[weakref.ref[Inference]] = []
 
 
 @cache
@@ -44,35 +41,10 @@ def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     if cell.trains:
         return "ONNX Runtime's training package ended at 1.19.2; this package only infers"
-    return _place(cell) or _precision(cell) or _settings(cell)
-
-
-def _place(cell: Cell) -> str | None:
-    if cell.world_size > 1:
-        return "a session infers in one process"
-    if cell.device not in devices():
-        return f"this build of onnxruntime has no provider that starts on {cell.device}"
-    if cell.format != "onnx":
-        return f"ONNX Runtime reads onnx files, not {cell.format!r}"
-    if cell.mode != "compiled":
-        return f"a session always optimises its graph: there is no mode {cell.mode!r}"
-    return None
-
-
-def _precision(cell: Cell) -> str | None:
     if cell.precision not in NUMPY_TYPES:
         return f"this adapter makes float32 and int8 files, not {cell.precision}"
     if cell.precision == "tf32" and cell.device != "cuda":
         return f"TF32 is a mode of NVIDIA's tensor cores; {cell.device} has none"
-    return None
-
-
-def _settings(cell: Cell) -> str | None:
-    for key, value in cell.settings.items():
-        if key not in SETTINGS:
-            return f"ONNX Runtime's adapter knows no setting {key!r}: {' and '.join(SETTINGS)}"
-        if value not in SETTINGS[key]:
-            return f"setting {key} is {' or '.join(SETTINGS[key])}, not {value!r}"
     return None
 
 
@@ -81,17 +53,8 @@ def setup(cell: Cell) -> None:
 
 
 def effective(cell: Cell) -> Settings:
-    """Read back from the newest open session; before there is one, what it would be given."""
-    programs = [reference() for reference in _programs]
-    facts = [program.facts() for program in programs if program is not None]
-    opened = [fact for fact in facts if fact]
-    return opened[-1] if opened else read_options(options(cell))
-
-
-def _remember(program: Inference) -> Inference:
-    """Weakly: ``effective`` reads programs, and must not keep their memory."""
-    _programs.append(weakref.ref(program))
-    return program
+    """What a session would be given; what one was given is among its program's facts."""
+    return read_options(options(cell))
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
@@ -102,7 +65,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
         "model_file": "cached" if made.cached else "made",
     }
     trained = sum(value.size for name, value in weights.items() if ".running_" not in name)
-    return _remember(Inference(bound, path=made.path, n_params=trained, file_facts=facts))
+    return Inference(bound, path=made.path, n_params=trained, file_facts=facts)
 
 
 def export(cell: Cell, program: Program, path: Path) -> Settings:
@@ -131,7 +94,7 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
     graph = onnx.load(file, load_external_data=False).graph
     held = sum(int(np.prod(tensor.dims)) for tensor in graph.initializer)
     bound = Bound(cell, str(file), [onnx_files.feed(cell, one) for one in batches.infer])
-    return _remember(Inference(bound, path=file, n_params=held, file_facts={}))
+    return Inference(bound, path=file, n_params=held, file_facts={})
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:

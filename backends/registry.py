@@ -13,17 +13,26 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend.
+    """One backend. What stands here the plan answers for, so no adapter has to.
 
     module: dotted name of the adapter, imported only by a worker.
     python: the interpreter its lock was made for.
     locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
     modes: the modes it has; the first is its usual one (``default``).
+    usual: where another mode is usual under a setting, written ``key=value``: that mode.
     imports: what the health check of an environment imports.
+    formats: export formats -> the backend that reads them back.
+    settings: keys of ``--setting`` that its adapter knows -> the values each takes.
     cache_dirs: environment variables that name its compile caches; each cell gets fresh ones.
     env: variables that its processes always need, with the reason in a comment at the entry.
-    formats: export formats -> the backend that reads them back.
+    setting_env: setting -> the variable that carries it, for what is read at import.
+    tuned_env: variables that the tuned track sets.
     fallbacks: lock to use instead where a lock's packages cannot be found.
+    sources: distributions that exist as source only and are built with the environment.
+    prepare: module that is run once in a new environment, such as to compile operators.
+    public: module of the framework's own public models, which ``bench fairness`` measures against.
+    public_lock: the lock whose packages have them.
+    archived: since when its upstream is archived; every table and row says so.
     """
 
     module: str
@@ -32,10 +41,26 @@ class Entry:
     modes: tuple[str, ...]
     imports: tuple[str, ...]
     formats: Mapping[str, str]
+    usual: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cache_dirs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    setting_env: Mapping[str, str] = field(default_factory=dict)
+    tuned_env: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    prepare: str = ""
+    public: str = ""
+    public_lock: str = "cpu"
+    archived: str = ""
 
+
+JAX_ENV = {
+    # Everything is kept, however quickly it compiled: else a second process compiles anew.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
 
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
     {
@@ -49,6 +74,89 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
+            public="backends.public.torch",
+            public_lock="public",
+        ),
+        "tensorflow": Entry(
+            "backends.tensorflow",
+            python="3.11",
+            locks=("cpu",),
+            modes=("graph", "compiled", "eager"),
+            imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
+            formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
+            env=TENSORFLOW_ENV,
+        ),
+        "jax": Entry(
+            "backends.jax",
+            python="3.11",
+            locks=("cpu",),
+            modes=("compiled",),
+            imports=("jax", "flax", "optax", "jax2onnx"),
+            formats={"onnx": "onnxruntime", "native": "jax"},
+            cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
+            env=JAX_ENV,
+        ),
+        "keras": Entry(
+            "backends.keras",
+            python="3.11",
+            locks=("cpu",),
+            modes=("compiled", "graph", "eager"),
+            usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},
+            imports=("jax", "torch", "tensorflow", "greenlet"),
+            formats={"onnx": "onnxruntime", "native": "keras"},
+            settings={"keras_backend": ("jax", "tensorflow", "torch")},
+            cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
+            env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
+            setting_env={"keras_backend": "KERAS_BACKEND"},
+        ),
+        "lightning": Entry(
+            "backends.lightning",
+            python="3.11",
+            locks=("cpu",),
+            modes=("eager", "compiled"),
+            imports=("lightning", "greenlet", "onnxscript"),
+            formats={"onnx": "onnxruntime", "native": "lightning"},
+            cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+        ),
+        "deepspeed": Entry(
+            "backends.deepspeed",
+            python="3.11",
+            locks=("cpu",),
+            modes=("eager", "compiled"),
+            imports=("deepspeed", "onnxscript"),
+            formats={"onnx": "onnxruntime", "native": "deepspeed"},
+            settings={"zero_stage": ("0", "1", "2", "3")},
+            cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+            env={"DS_ACCELERATOR": "cpu"},
+            sources=("deepspeed",),
+            prepare="backends.deepspeed_ops",
+        ),
+        "mxnet": Entry(
+            "backends.mxnet",
+            python="3.11",
+            locks=("cpu",),
+            modes=("compiled", "eager"),
+            imports=("mxnet", "onnx"),
+            formats={"onnx": "onnxruntime", "native": "mxnet"},
+            archived="2023-11",
+        ),
+        "paddle": Entry(
+            "backends.paddle",
+            python="3.11",
+            locks=("cpu",),
+            modes=("eager", "compiled"),
+            imports=("paddle", "paddle2onnx"),
+            formats={"onnx": "onnxruntime", "native": "paddle"},
+        ),
+        "mindspore": Entry(
+            "backends.mindspore",
+            python="3.11",
+            locks=("cpu",),
+            modes=("eager", "compiled"),
+            imports=("mindspore",),
+            formats={"onnx": "onnxruntime", "native": "mindspore"},
+            # Its oneDNN picks an AVX-512 convolution that is many times slower than the AVX2 one.
+            tuned_env={"DNNL_MAX_CPU_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
         ),
         "onnxruntime": Entry(
             "backends.onnxruntime",
@@ -57,6 +165,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("compiled",),
             imports=("onnxruntime", "onnx"),
             formats={"onnx": "onnxruntime"},
+            settings={"quantization": ("dynamic", "static"), "spinning": ("on", "off")},
         ),
     }
 )

@@ -7,14 +7,13 @@ import os
 import shutil
 import sysconfig
 import warnings
-import weakref
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from backends import torch_export, torch_models
+from backends import answers, torch_export, torch_models
 from backends.torch_programs import (
     Inference,
     Matmul,
@@ -31,7 +30,6 @@ DIST = "torch"
 launch = contract.one_process
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
-_programs: list[weakref.ref[Inference]] = []
 
 
 @cache
@@ -50,52 +48,26 @@ def devices() -> list[str]:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return _place(cell) or _precision(cell) or _mode(cell) or _format(cell)
-
-
-def _place(cell: Cell) -> str | None:
-    if cell.world_size > 1:
-        return "more than one process is not there yet"
-    if cell.settings:
-        return f"the torch adapter has no settings of its own: {', '.join(sorted(cell.settings))}"
-    if cell.device not in devices():
-        return f"torch {torch.__version__} finds no {cell.device} device that computes"
-    return None
+    return answers.precision(cell, "torch") or _precision(cell) or _compiler(cell)
 
 
 def _precision(cell: Cell) -> str | None:
     if cell.precision == "int8":
-        return (
-            "torch does not train in int8"
-            if cell.trains
-            else "torch itself has no int8 inference: it moved to the package torchao"
-        )
+        return "torch itself has no int8 inference: it moved to the package torchao"
     if cell.precision not in PRECISIONS:
         return f"torch has no precision {cell.precision!r}"
-    if cell.precision == "tf32" and cell.device != "cuda":
-        return f"TF32 is a mode of NVIDIA's tensor cores; {cell.device} has none"
     if cell.precision == "fp16" and cell.device == "cpu":
         return "fp16 on a CPU is emulated: GPUs compute in it, CPUs in bf16"
     return None
 
 
-def _mode(cell: Cell) -> str | None:
-    if cell.mode not in ("eager", "compiled"):
-        return f"torch has no mode {cell.mode!r}: eager or compiled"
+def _compiler(cell: Cell) -> str | None:
     if cell.mode == "compiled" and cell.device == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
             return f"torch.compile needs a C++ compiler on a CPU, and {compiler} is not on PATH"
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             return "torch.compile needs Python's headers on a CPU, and Python.h is not there"
-    return None
-
-
-def _format(cell: Cell) -> str | None:
-    if cell.format not in ("", *torch_export.FILES):
-        return f"torch cannot export to {cell.format!r}: {' or '.join(torch_export.FILES)}"
-    if cell.format == "onnx" and cell.precision != "fp32":
-        return f"the ONNX exporter writes the model's own type, float32; {cell.precision} is not it"
     return None
 
 
@@ -111,7 +83,6 @@ def setup(cell: Cell) -> None:
 
 
 def effective(cell: Cell) -> Settings:
-    """What is in force; the facts of the newest open program too, once there is one."""
     where = device(cell)
     with autocast(cell):
         product = torch.ones(2, 2, device=where).mm(torch.ones(2, 2, device=where))
@@ -130,8 +101,6 @@ def effective(cell: Cell) -> Settings:
         facts["cudnn_benchmark"] = torch.backends.cudnn.benchmark
         facts["cudnn_deterministic"] = torch.backends.cudnn.deterministic
         facts["runtime"] = torch.version.hip or torch.version.cuda
-    for program in (reference() for reference in _programs):
-        facts |= program.facts() if program is not None else {}
     return facts
 
 
@@ -141,18 +110,12 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
     kind = Training if cell.trains else Inference
-    return _remember(kind(cell, model, batches, forward=_forward(cell, model)))
+    return kind(cell, model, batches, forward=_forward(cell, model))
 
 
 def _forward(cell: Cell, model: nn.Module) -> nn.Module:
     """``dynamic=False``: a program's shapes are fixed, so each deserves code of its own."""
     return torch.compile(model, dynamic=False) if cell.mode == "compiled" else model
-
-
-def _remember(program: Inference) -> Inference:
-    """Weakly: ``effective`` reads programs, and must not keep their memory."""
-    _programs.append(weakref.ref(program))
-    return program
 
 
 def export(cell: Cell, program: Program, path: Path) -> Settings:
@@ -168,12 +131,12 @@ def check(cell: Cell, path: Path) -> None:
 def load(cell: Cell, path: Path, batches: Batches) -> Program:
     model = torch_export.read(path).module()
     plain = dataclasses.replace(cell, precision="fp32")  # mixed precision lies in the file
-    return _remember(Inference(plain, model, batches, forward=_forward(cell, model)))
+    return Inference(plain, model, batches, forward=_forward(cell, model))
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
     # fp16 on a CPU is emulated: one product of 1024 took 3.5 s, and says nothing of the machine.
-    if _precision(dataclasses.replace(cell, precision=precision)) is not None:
+    if unsupported(dataclasses.replace(cell, precision=precision, format="")) is not None:
         return None
     return Matmul(cell, precision, n)
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from backends.torch_programs import INPUTS, Inference, autocast
-from bench.contract import BenchError, Cell, Settings
+from backends.torch_programs import Inference, autocast
+from bench.contract import INPUTS, BenchError, Cell, Settings
 
 FILES = {"onnx": "model.onnx", "native": "model.pt2"}
 ONNX_FILE_LIMIT = 1_900_000_000  # bytes; protobuf cannot hold 2 GiB, so weights go beside it

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.contract import Batch, Batches, Cell, Optimizer, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
-INPUTS = {"cnn": ("image",), "transformer": ("ids", "mask")}
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -89,7 +88,6 @@ class Inference(Program):
             torch.cuda.empty_cache()
 
     def facts(self) -> Settings:
-        """What holds for this program, read from its objects; nothing once it is closed."""
         if not self.__dict__:
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import backends_index, doctor, envs, grid, options, pilot, results, schema, table
+from bench import backends_index, doctor, envs, grid, options, pilot, table
 from bench.contract import BenchError
 from bench.errors import (
     EXIT_INTERRUPTED,
@@ -24,8 +24,10 @@ from bench.errors import (
     EXIT_NOTHING,
     EXIT_OK,
     EXIT_USAGE,
+    EnvError,
     UsageError,
 )
+from bench.rows import files, schema
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,6 +67,16 @@ def _parser() -> Parser:
     env.add_argument("--device", default="cpu", help="cpu (default), cuda, rocm or tpu")
     env.add_argument("--json", action="store_true", help="print JSON")
     env.set_defaults(command=_env)
+    fair = commands.add_parser(
+        "fairness", help="measure each adapter's model against its framework's own public one"
+    )
+    fair.add_argument("--backend", default="all", help="a comma list or all")
+    fair.add_argument("--model", default="all", help="cnn, transformer or all")
+    fair.add_argument("--processes", type=int, default=5, help="fresh processes each (5)")
+    fair.add_argument("--rounds", type=int, default=4, help="rounds of A B B A in each (4)")
+    fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
+    fair.add_argument("--out", type=Path, help="the CSV to write")
+    fair.set_defaults(command=_fairness)
     listing = commands.add_parser("backends", help="list the backends and what they offer")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_backends)
@@ -106,27 +118,27 @@ def _exit_code(rows: list[dict[str, Any]], *, strict: bool) -> int:
 
 
 @contextlib.contextmanager
-def _results(arguments: argparse.Namespace) -> Iterator[tuple[results.ResultFile, str]]:
+def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, str]]:
     """The CSV to append to, and the id of the run that it belongs to."""
     if arguments.resume:
         if arguments.out:
             raise UsageError("--resume goes on with its own file: leave --out away")
-        file = results.ResultFile.resume(arguments.resume)
+        file = files.ResultFile.resume(arguments.resume)
         run_id = file.run_id or _new_id()
     else:
         run_id = _new_id()
         now = datetime.now(UTC)
         root = Path.cwd() / "results"
-        path = arguments.out or results.default_path(
+        path = arguments.out or files.default_path(
             root, cluster=arguments.cluster or None, run_id=run_id, now=now
         )
-        file = results.ResultFile.create(path)
+        file = files.ResultFile.create(path)
     try:
         yield file, run_id
     except UsageError:
         if not file.rows:  # nothing was run, so the name is free for the next try
             file.path.unlink()
-            results.steps_path(file.path).unlink()
+            files.steps_path(file.path).unlink()
         raise
     finally:
         file.close()
@@ -152,18 +164,36 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 def _env(arguments: argparse.Namespace) -> int:
     """Build what is missing and say where each environment is."""
-    names = grid.choose("backend", arguments.backend, backends_index.names())
-    made = {}
-    for name in names:
-        say = _quiet if arguments.json else print
-        made[name] = envs.resolve(name, arguments.device, pythons={}, log=say)
+    named = grid.choose("backend", arguments.backend, backends_index.names())
+    say = _quiet if arguments.json else print
+    locked = [name for name in named if arguments.device in backends_index.find(name).locks]
+    if not locked:
+        raise UsageError(f"none of {', '.join(named)} has a lock for {arguments.device}")
+    for name in sorted(set(named) - set(locked)):
+        say(f"{name}: it has no lock for {arguments.device}")
+
+    def make(backend: str, device: str) -> envs.Env:
+        return envs.resolve(backend, device, pythons={}, log=say)
+
+    made = envs.each(make, [(name, arguments.device) for name in locked])
+    found = {name: env for (name, _), env in made.items() if isinstance(env, envs.Env)}
     if arguments.json:
-        facts = {name: {"python": str(env.python), "lock": env.lock} for name, env in made.items()}
+        facts = {name: {"python": str(env.python), "lock": env.lock} for name, env in found.items()}
         print(json.dumps(facts))
-        return EXIT_OK
-    for name, env in made.items():
-        print(f"{name}: {env.python} (lock {env.lock})" + (f"; {env.note}" if env.note else ""))
+    for name, env in found.items():
+        note = f"; {env.note}" if env.note else ""
+        say(f"{name}: {env.python} (lock {env.lock}){note}")
+    errors = [str(env) for env in made.values() if not isinstance(env, envs.Env)]
+    if errors:
+        raise EnvError("; ".join(errors))
     return EXIT_OK
+
+
+def _fairness(arguments: argparse.Namespace) -> int:
+    # Here, because scipy takes half a second to import and 40 MB, and a pilot needs none of it.
+    from bench import fairness  # noqa: PLC0415
+
+    return fairness.run(arguments)
 
 
 def _quiet(_: str) -> None:

@@ -7,7 +7,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
 
     NAME, DIST                                  # DIST: the distribution whose version is recorded
     devices() -> list[str]                      # what this environment can really use, probed
-    unsupported(cell) -> str | None             # the reason in words, or None
+    unsupported(cell) -> str | None             # what only the framework knows: a reason, or None
     setup(cell) -> None                         # apply device, threads, precision flags
     effective(cell) -> Settings                 # what is in force, read back from the framework
     build(cell, weights, batches) -> Program    # a native model, in the framework's own idiom
@@ -38,6 +38,9 @@ Weights = Mapping[str, np.ndarray]
 Batch = Mapping[str, np.ndarray]
 """``cnn``: image float32 [B, C, H, W], label int64 [B].
 ``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B]."""
+
+INPUTS: Mapping[str, tuple[str, ...]] = {"cnn": ("image",), "transformer": ("ids", "mask")}
+"""Each model's inputs, in order: keys of its batches and names in its exported files."""
 
 
 class BenchError(Exception):
@@ -191,6 +194,10 @@ class Program:
 
     def wait(self) -> None:
         """Block until the device has finished everything enqueued. A no-op where calls block."""
+
+    def facts(self) -> Settings:
+        """What holds for this program, read from its objects: layout, compiler, optimizer."""
+        return {}
 
     def close(self) -> None:
         """Release the model's memory."""

@@ -12,7 +12,8 @@ import sysconfig
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import backends_index, envs, interpreters, machine, uv
+from bench import backends_index, envs, machine
+from bench.envs import interpreters, uv
 from bench.errors import EXIT_NO, EXIT_OK, EnvError
 from workloads import cache, packages
 

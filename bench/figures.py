@@ -48,8 +48,8 @@ def figures(
     if tokens:
         row["tokens_per_s"] = steps_per_s * tokens.padded * cell.world_size
         row["real_tokens_per_s"] = steps_per_s * tokens.real * cell.world_size
-    if cell.mode == "compiled" and "first_step_s" in known:
-        # Lazy compilers compile inside the first step; what is left of it is the compile time.
+    if cell.mode != "eager" and "first_step_s" in known:
+        # Tracers and lazy compilers work inside the first step; what is left of it is their time.
         row["compile_s"] = max(0.0, known["first_step_s"] - 1 / steps_per_s)
     row["tflops"] = known["flops_per_sample"] * rate / 1e12
     if known.get("gemm_tflops"):

@@ -16,9 +16,9 @@ from workloads import SizeSpec
 
 DEVICES = ("cpu", "cuda", "rocm", "tpu")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
-MODES = ("eager", "compiled")
+MODES = ("eager", "graph", "compiled")
 TRACKS = ("out-of-box", "tuned")
-FORMATS = ("onnx", "native")
+FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
 
 
@@ -99,7 +99,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 optimizer=spec.optimizer,
                 threads=request.threads,
                 batch=choice.pop("batch") or spec.batch,
-                mode=_mode(choice.pop("mode"), found),
+                mode=_mode(choice.pop("mode"), choice["settings"], found),
                 **choice,
             )
             yield cell, spec, _refused(cell, found, brought=backend in request.brought)
@@ -121,8 +121,12 @@ def _axes(request: Request, *, exports: bool) -> dict[str, Sequence[Any]]:
     }
 
 
-def _mode(asked: str, entry: Entry) -> str:
-    return entry.modes[0] if asked == "default" else asked
+def _mode(asked: str, settings: Mapping[str, str], entry: Entry) -> str:
+    """``default`` is the usual mode, which may depend on a setting."""
+    if asked != "default":
+        return asked
+    usual = [entry.usual.get(f"{key}={value}") for key, value in settings.items()]
+    return next((mode for mode in usual if mode), entry.modes[0])
 
 
 def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
@@ -133,9 +137,24 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
             f"bring an interpreter with --python {cell.backend}=PATH"
         )
     if cell.mode not in entry.modes:
-        return f"{cell.backend} has no {cell.mode} mode: it is always {' or '.join(entry.modes)}"
+        return f"{cell.backend} has no {cell.mode} mode: it has {' and '.join(entry.modes)}"
     if cell.format and cell.format not in entry.formats:
         return f"{cell.backend} has no {cell.format} export: it has {', '.join(entry.formats)}"
+    if cell.world_size > 1:
+        return f"{cell.backend} runs in one process here: world sizes above 1 are not there yet"
+    if cell.compile_cache == "warm" and not entry.cache_dirs:
+        return f"{cell.backend} keeps no compiled code for a second process to find"
+    return _unknown_setting(cell, entry)
+
+
+def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
+    for key, value in cell.settings.items():
+        if key not in entry.settings:
+            known = " and ".join(entry.settings) or "none"
+            return f"{cell.backend} has no setting {key!r}: it has {known}"
+        if value not in entry.settings[key]:
+            known = " or ".join(entry.settings[key])
+            return f"the setting {key} of {cell.backend} is {known}, not {value!r}"
     return None
 
 

@@ -19,7 +19,7 @@ class Job:
     role: "train"; "export", which writes the file; "serve", which climbs the ladder with it.
     exported: the folder of the exported file; logits: a folder of the exporter's own.
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
-    parent: the process id of the harness.
+    parent: the process id of the harness. rival: module of a public model to measure against.
     """
 
     role: str
@@ -37,6 +37,7 @@ class Job:
     parent: int
     quality_steps: int = 0
     quality_lr: float = 0.0
+    rival: str = ""
 
     def write(self, path: Path) -> None:
         raw = dataclasses.asdict(self)

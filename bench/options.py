@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import workloads
-from bench import backends_index, grid, interpreters, machine
+from bench import backends_index, grid, machine
+from bench.envs import interpreters
 from bench.errors import UsageError
 
 DEFAULT_BACKENDS = ("torch", "jax", "onnxruntime")  # of these, those that exist yet
@@ -39,7 +40,7 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument("--device", default="auto", help="auto (default), cpu, cuda, rocm, tpu")
     choice.add_argument("--precision", default="fp32", help="default: fp32")
     choice.add_argument(
-        "--mode", default="default", help="default (the usual one), eager, compiled"
+        "--mode", default="default", help="default (the usual one), eager, graph, compiled"
     )
     choice.add_argument("--track", default="out-of-box", help="out-of-box (default), tuned")
     choice.add_argument("--format", default="onnx", help="of exports: onnx (default), native")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -16,11 +15,13 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import envs, machine, schema, scratch
+from bench import envs, machine, scratch
+from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
 from bench.progress import Progress
-from bench.results import ResultFile, RowError
+from bench.rows import schema
+from bench.rows.files import ResultFile, RowError
 from bench.run_cell import Outcome, Row, Tools, consumer_of, run_cell
 from workloads.prepare import Prepared
 
@@ -61,13 +62,12 @@ def run(
 
 def _make_ready(tasks: list[Task], tools: Tools) -> None:
     """Install and prepare everything first: nothing else may run while a worker measures."""
-    for task in tasks:
-        cell = task.cell
-        if task.refused is None:
-            tools.prepared(cell.model, cell.size)
-            for user in (cell, consumer_of(cell)):
-                with contextlib.suppress(EnvError):  # remembered: its cells become rows
-                    tools.environment(user.backend, user.device)
+    cells = [task.cell for task in tasks if task.refused is None]
+    for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
+        tools.prepared(model, size)
+    users = [user for cell in cells for user in (cell, consumer_of(cell))]
+    # What cannot be built is remembered: its cells become rows.
+    envs.each(tools.environment, [(user.backend, user.device) for user in users])
 
 
 def _run_task(
@@ -167,6 +167,7 @@ def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
         "compile_cache": cell.compile_cache,
         "export_format": cell.format,
         "settings": dict(cell.settings),
+        "archived": find(cell.backend).archived,
     }
 
 

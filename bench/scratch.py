@@ -54,6 +54,11 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
     env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
     env.update(entry.env)
+    for setting, value in job.cell.settings.items():
+        if setting in entry.setting_env:
+            env[entry.setting_env[setting]] = value
+    if job.cell.track == "tuned":
+        env.update(entry.tuned_env)
     env.update(
         {
             MARK: str(scratch),

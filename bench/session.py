@@ -33,30 +33,19 @@ from bench.job import Job
 from workloads import batches as making
 from workloads import flops
 
-TRAIN_BATCHES = (
-    16  # distinct batches that the timed loop cycles over; the gate takes the first five
-)
+# Distinct batches that the timed loop cycles over; the gate takes the first five.
+TRAIN_BATCHES = 16
 HELD_OUT_BATCH = 64
-COMMANDS = (
-    "start",
-    "build",
-    "gate",
-    "warm_up",
-    "run",
-    "latency",
-    "probe",
-    "quality",
-    "export",
-    "climb",
-    "accuracy",
-    "finish",
-)
-
 T = TypeVar("T")
 
 
 class Session:
     """State between commands. ``row`` holds the columns known so far."""
+
+    COMMANDS = (
+        *("start", "build", "gate", "warm_up", "run", "latency", "probe", "quality"),
+        *("export", "climb", "accuracy", "finish"),
+    )
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -235,8 +224,10 @@ class Session:
         return adapter  # type: ignore[no-any-return]
 
     def _effective(self) -> Settings:
-        """What the framework says is in force, and the CPUs that this process may use."""
-        return {**self.adapter.effective(self.cell), "cpus": sorted(os.sched_getaffinity(0))}
+        """What framework and program say is in force, and the CPUs that may be used."""
+        facts = self.program.facts() if hasattr(self, "program") else {}
+        cpus = sorted(os.sched_getaffinity(0))
+        return {**self.adapter.effective(self.cell), **facts, "cpus": cpus}
 
     def _step(self) -> None:
         if self.cell.trains:

@@ -17,14 +17,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from bench.consistency import infers
-from bench.schema import RUNGS, STATUSES, Row
+from bench.rows.consistency import infers
+from bench.rows.schema import RUNGS, STATUSES, Row
 
 _REASON_LIMIT = 300
 """Characters of a reason that are shown; the file has all of it."""
 
 _VARYING = ("size", "device", "track", "compile_cache", "world_size", "batch", "setting")
 """Shown only where lines of one backend, workload, model and format differ in them."""
+
+ARCHIVED = "*"
+"""Stands beside the name of a backend whose upstream is archived."""
 
 _FIGURES = ("samples/s", "p50\nms", "compile\ns", "host\nMiB")
 _WRAPPED = ("workload", "status", "export\nrung")
@@ -41,6 +44,10 @@ class _Line:
     @property
     def first(self) -> Row:
         return self.rows[0]
+
+    @property
+    def backend(self) -> str:
+        return f"{self.first['backend']}{ARCHIVED if _archived(self.first) else ''}"
 
     @property
     def workload(self) -> str:
@@ -87,7 +94,7 @@ def render(rows: Sequence[Row], *, console: Console) -> None:
         console.print(table)
     finally:
         console.width = width
-    for reason in _reasons(rows):
+    for reason in _archives(rows) + _reasons(rows):
         console.print(reason, soft_wrap=True)
 
 
@@ -141,7 +148,9 @@ def _table(lines: Sequence[_Line], *, shown: Sequence[str]) -> Table:
 def _columns(shown: Sequence[str]) -> dict[str, Callable[[_Line], str]]:
     """Header -> what stands in the column; ``shown`` are the further columns."""
     return {
-        "backend": lambda line: str(line.first["backend"]),
+        "backend": lambda line: (
+            f"{line.first['backend']}{ARCHIVED if _archived(line.first) else ''}"
+        ),
         "workload": lambda line: line.workload,
         "prec.": lambda line: str(line.first["precision"]),
         "mode": lambda line: str(line.first["mode"]),
@@ -165,6 +174,19 @@ def _value(line: _Line, name: str) -> str:
     if name == "setting":
         return " ".join(part for part in line.first["cell_id"].split("/") if "=" in part)
     return str(line.first.get(name) or "")
+
+
+def _archived(row: Row) -> str:
+    return str(row.get("archived") or "")
+
+
+def _archives(rows: Sequence[Row]) -> list[Text]:
+    """What the mark beside a backend's name means, once for each backend that has it."""
+    told = {row["backend"]: _archived(row) for row in rows if _archived(row)}
+    return [
+        Text(f"{ARCHIVED} {_plain(backend)}: its upstream is archived since {_plain(since)}")
+        for backend, since in told.items()
+    ]
 
 
 def _reasons(rows: Sequence[Row]) -> list[Text]:

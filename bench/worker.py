@@ -19,12 +19,13 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from bench import ladder, memory
 from bench.contract import ParityError, Unsupported
+from bench.duel import Duel
 from bench.job import Job
-from bench.session import COMMANDS, Session
+from bench.session import Session
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|outofmemory|bad_alloc|bad allocation|cannot allocate memory|"
@@ -33,10 +34,13 @@ OUT_OF_MEMORY = re.compile(
 )
 
 
-def obey(session: Session, command: dict[str, Any]) -> dict[str, Any]:
+Work = Union[Session, Duel]
+
+
+def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
     """Carry one command out; whatever goes wrong becomes a status and a reason."""
     name = command.pop("do")
-    if name not in COMMANDS:
+    if name not in session.COMMANDS:
         return {"status": "failed", "reason": f"unknown command {name!r}"}
     try:
         reply: dict[str, Any] = getattr(session, name)(**command)
@@ -56,7 +60,7 @@ def _status(name: str, error: Exception) -> str:
     return "env_failed" if name == "start" and isinstance(error, ImportError) else "failed"
 
 
-def save(session: Session) -> None:
+def save(session: Work) -> None:
     """Write the row so far; a reader sees the old file or the new one, never a part."""
     row = {**session.row, "peak_host_mib": memory.peak_bytes() / 2**20}
     part = session.job.row.with_suffix(".part")
@@ -85,7 +89,7 @@ def main(argv: list[str]) -> int:
     job = Job.read(Path(argv[0]))
     _die_with_parent(job.parent)
     os.sched_setaffinity(0, job.cpus)
-    session = Session(job)
+    session: Work = Duel(job) if job.rival else Session(job)
     save(session)  # its presence tells the parent that the interpreter and our half do run
     with job.replies.open("w") as replies:
         for command in _commands(job):

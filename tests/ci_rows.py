@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import reading
+from bench.rows import reading
 
 OK = ("ok", "passed")
 UNSUPPORTED = ("unsupported", "")

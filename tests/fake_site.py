@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bench.uv
+import bench.envs.uv
 from backends.registry import Entry
-from bench import backends_index, envs, locks, pip_settings
+from bench import backends_index, envs
+from bench.envs import locks, pip_settings
 from tests import fake_uv
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -46,7 +47,7 @@ class Site:
         """Lead ``bench`` here; ``patch`` has setattr and setenv (pytest's monkeypatch does)."""
         patch.setenv("BENCH_ENVS", str(self.folder / "envs"))
         patch.setattr(locks, "LOCKS", self.folder)
-        patch.setattr(bench.uv, "program", lambda: str(self.uv))
+        patch.setattr(bench.envs.uv, "program", lambda: str(self.uv))
         patch.setattr(pip_settings, "effective", lambda python: {})
         patch.setattr(backends_index, "names", lambda: ("fake",))
         patch.setattr(backends_index, "find", lambda name: self.entry)

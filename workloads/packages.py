@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from bench import pip_settings, uv
+from bench.envs import pip_settings, uv
 from bench.errors import EnvError, UsageError
 from workloads import FOLDER, cache
 

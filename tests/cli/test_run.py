@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bench import results
+from bench.rows import files
 from tests.harness import bench
 
 
@@ -31,7 +31,7 @@ def test_it_prints_progress_a_table_and_where_the_csv_is(finished):
 
 
 def test_each_planned_cell_is_a_row_that_reads_back(finished):
-    rows = results.read(finished[1])
+    rows = files.read(finished[1])
     assert [(row["workload"], row["model"]) for row in rows] == [
         ("cnn", "cnn"),
         ("export", "cnn"),
@@ -44,8 +44,8 @@ def test_each_planned_cell_is_a_row_that_reads_back(finished):
 
 
 def test_the_raw_times_lie_beside_the_csv(finished):
-    rows = results.read(finished[1])
-    with gzip.open(results.steps_path(finished[1]), "rt") as file:
+    rows = files.read(finished[1])
+    with gzip.open(files.steps_path(finished[1]), "rt") as file:
         raw = [json.loads(line) for line in file]
     assert [line["cell_id"] for line in raw] == [row["cell_id"] for row in rows]
     assert len(raw[0]["block_ns"]) * raw[0]["block_steps"] == rows[0]["steps"]
@@ -66,7 +66,7 @@ def test_repeats_settings_and_modes_multiply_and_what_cannot_be_is_a_row(tmp_pat
         "--workload", "cnn", "--mode", "all", "--repeats", "2", "--precision", "fp32,int8",
         "--setting", "do=unsupported", "--out", str(out),
     )  # fmt: skip
-    rows = results.read(out)
+    rows = files.read(out)
     assert len(rows) == 2 * 2 * 2
     assert {row["status"] for row in rows} == {"unsupported"}
     assert done.returncode == 3, "nothing was measured"
@@ -93,5 +93,5 @@ def test_a_warm_compile_cache_is_found_by_the_second_process(tmp_path):
         "--setting", "do=cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = {row["compile_cache"]: row["settings"]["cache_was_filled"] for row in results.read(out)}
+    found = {row["compile_cache"]: row["settings"]["cache_was_filled"] for row in files.read(out)}
     assert found == {"cold": False, "warm": True}

@@ -15,6 +15,8 @@ import workloads
 from backends.registry import BACKENDS
 from bench import envs
 from bench.contract import Cell
+from bench.grid import choose
+from bench.options import DEFAULT_BACKENDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
@@ -25,9 +27,9 @@ Result = dict[str, Any]
 
 
 def selected() -> list[str]:
-    """$BENCH_BACKENDS, by commas, or all."""
-    named = os.environ.get("BENCH_BACKENDS", "")
-    return [name.strip() for name in named.split(",") if name.strip()] or list(BACKENDS)
+    """$BENCH_BACKENDS: a comma list or ``all``; unset, the usual ones."""
+    named = os.environ.get("BENCH_BACKENDS") or ",".join(DEFAULT_BACKENDS)
+    return choose("backend", named, BACKENDS)
 
 
 @functools.cache

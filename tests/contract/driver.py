@@ -98,7 +98,7 @@ def train(task: Task) -> dict[str, Any]:
     at_end = program.loss()
     program.infer(GATE)
     logits = program.logits()
-    effective = adapter.effective(cell)
+    effective = {**adapter.effective(cell), **program.facts()}
     return {
         "losses": first,
         "again": second,
@@ -110,7 +110,7 @@ def train(task: Task) -> dict[str, Any]:
         "effective": effective,
         "seconds": seconds(program, program.train_step, read=program.loss),
         "alive": close(program),
-        "closed": adapter.effective(cell),
+        "closed": program.facts(),
     }
 
 
@@ -153,7 +153,7 @@ def export(task: Task) -> dict[str, Any]:
         program.wait()
         saved[str(index)] = program.logits()
     np.savez(task.files["logits"], **saved)
-    effective = adapter.effective(cell)
+    effective = {**adapter.effective(cell), **program.facts()}
     return {
         "facts": facts,
         "logits": [summary(value) for value in saved.values()],

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import memory, results
+from bench import memory
+from bench.rows import files
 from tests.harness import bench, start
 
 
@@ -36,15 +37,15 @@ def test_a_stopped_run_keeps_its_rows_and_resumes(tmp_path, number):
     process.communicate()
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
 
-    first = [row["status"] for row in results.read(out)]
+    first = [row["status"] for row in files.read(out)]
     assert first == (["ok"] if number == signal.SIGKILL else ["ok", "interrupted"])
 
     done = bench(
         "--workload", "cnn", "--timeout", "3", "--setting", "do=nothing,hang", "--resume", str(out)
     )
     assert done.returncode == 0, done.stderr
-    assert [row["status"] for row in results.read(out)] == ["ok", "timeout"]
-    assert len({row["run_id"] for row in results.read(out)}) == 1
+    assert [row["status"] for row in files.read(out)] == ["ok", "timeout"]
+    assert len({row["run_id"] for row in files.read(out)}) == 1
 
 
 def test_workers_die_with_a_killed_harness(tmp_path):

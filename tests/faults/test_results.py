@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results import ResultFile, read, read_steps, steps_path
+from bench.rows.files import ResultFile, read, read_steps, steps_path
 from tests.rows import ok_row
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ WRITER = """
 import resource, signal, sys
 from pathlib import Path
 from bench.errors import UsageError
-from bench.results import ResultFile
+from bench.rows.files import ResultFile
 from tests.rows import ok_row
 
 path, limit = Path(sys.argv[1]), int(sys.argv[2])

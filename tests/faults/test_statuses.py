@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import results
+from bench.rows import files
 from tests.harness import bench, environment
 
 EXPECTED = {
@@ -48,7 +48,7 @@ def rows(tmp_path_factory) -> dict[str, dict]:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    return {row["cell_id"].rpartition("=")[2]: {**row, "_csv": out} for row in results.read(out)}
+    return {row["cell_id"].rpartition("=")[2]: {**row, "_csv": out} for row in files.read(out)}
 
 
 @pytest.mark.parametrize("what", EXPECTED)
@@ -90,7 +90,7 @@ def test_a_failed_import_is_an_environment_failure(tmp_path):
     out = tmp_path / "broken.csv"
     done = bench("--workload", "cnn", "--out", str(out), backend="broken")
     assert done.returncode == 3, done.stderr
-    [row] = results.read(out)
+    [row] = files.read(out)
     assert row["status"] == "env_failed"
     assert "libfake.so.1: cannot open shared object file" in row["reason"]
 
@@ -105,7 +105,7 @@ def test_an_environment_that_cannot_be_built_is_a_row_of_each_cell(tmp_path):
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    rows = results.read(out)
+    rows = files.read(out)
     assert [row["status"] for row in rows] == ["env_failed"] * 2
     assert "/proc/nowhere" in rows[0]["reason"]
 
@@ -114,7 +114,7 @@ def test_the_memory_of_a_child_and_a_grandchild_is_seen(tmp_path):
     out = tmp_path / "family.csv"
     done = bench("--workload", "cnn", "--out", str(out), "--setting", "do=family,nothing")
     assert done.returncode == 0, done.stderr
-    family, alone = results.read(out)
+    family, alone = files.read(out)
     # 300 MB each, besides two bare interpreters of some 10 MiB.
     held = 600e6 / 2**20
     assert held <= family["peak_host_mib"] - alone["peak_host_mib"] <= 1.05 * held
@@ -133,7 +133,7 @@ def test_exports_climb_the_ladder_and_say_where_they_stop(tmp_path):
         "do=nothing,static_shape,bad_file",
     )
     assert done.returncode == 0, done.stderr
-    rungs = {(row["model"], row["cell_id"].rpartition("=")[2]): row for row in results.read(out)}
+    rungs = {(row["model"], row["cell_id"].rpartition("=")[2]): row for row in files.read(out)}
     assert rungs["cnn", "nothing"]["export_rung"] == "latency"
     assert rungs["cnn", "nothing"]["infer_ms_p50"] > 0
     static = rungs["cnn", "static_shape"]

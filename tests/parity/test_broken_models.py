@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench import envs, results
+from bench import envs
+from bench.rows import files
 from tests.harness import bench
 
 BROKEN = {
@@ -41,7 +42,7 @@ def broken(request, tmp_path_factory) -> tuple[str, dict[str, dict]]:
         python=str(python),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {row["cell_id"].rpartition("=")[2]: row for row in results.read(out)}
+    rows = {row["cell_id"].rpartition("=")[2]: row for row in files.read(out)}
     return request.param, rows
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench import envs, results
+from bench import envs
+from bench.rows import files
 from tests.harness import bench
 
 
@@ -20,7 +21,7 @@ def test_held_out_accuracy_rises(model, beyond, tmp_path):
         "--workload", model, "--quality", "--out", str(out), backend="torch", python=str(python)
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [row] = results.read(out)
+    [row] = files.read(out)
     assert row["accuracy_start"] < 0.65
     assert row["accuracy"] > beyond
     assert row["quality_steps"] > 0

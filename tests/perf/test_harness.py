@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import clock, grid, launch, memory, results
+from bench import clock, grid, launch, memory
 from bench.backends_index import find
 from bench.envs import Env
 from bench.launch import Child
+from bench.rows import files
 from bench.run_cell import Tools, run_cell
 from tests.harness import FAKE
 from tests.rows import ok_row
@@ -53,7 +54,7 @@ def test_the_timed_loop(benchmark):
 
 
 def test_appending_a_row(benchmark, tmp_path):
-    with results.ResultFile.create(tmp_path / "rows.csv") as file:
+    with files.ResultFile.create(tmp_path / "rows.csv") as file:
         repeats = iter(range(1, 10**9))
         benchmark(lambda: file.append({**ok_row(), "repeat": next(repeats)}, None))
     report("appending a row", 1e3 * benchmark.stats.stats.median, 1, "ms")

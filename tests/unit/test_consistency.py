@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import schema
+from bench.rows import schema
 from tests.rows import export_row, failed_row, ok_row
 
 EXPORT_ID = export_row()["cell_id"]

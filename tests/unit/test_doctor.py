@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import bench.uv
+import bench.envs.uv
 from bench import doctor, envs, machine
+from bench.envs import build
 from tests.fake_site import Site
 
 
@@ -48,7 +49,7 @@ def test_a_fallback_says_why_and_how_to_leave_it(site: Site) -> None:
     envs.ensure("fake", "cpu", log=lambda line: None)
     state, mend = environments()[0]
     assert state.startswith("instead (cuda: the packages of the cpu lock cannot be found")
-    assert mend.startswith(f"rm -r {envs.path_of('fake', 'cpu')[0]} && make envs")
+    assert mend.startswith(f"rm -r {build.path_of('fake', 'cpu')[0]} && make envs")
 
 
 def test_an_accelerator_makes_its_environment_wanted(
@@ -61,7 +62,7 @@ def test_an_accelerator_makes_its_environment_wanted(
 def test_without_uv_nothing_runs_and_the_exit_code_says_so(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench.uv, "program", lambda: "/no/such/uv")
+    monkeypatch.setattr(bench.envs.uv, "program", lambda: "/no/such/uv")
     assert doctor.run(json=True) == 1
     found = {fact["what"]: fact for fact in json.loads(capsys.readouterr().out)}
     assert found["uv"]["mend"] == "rm -r .venv && make venv"

@@ -9,13 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backends.registry import BACKENDS
-from bench import envs, interpreters, locks
+from bench import envs
+from bench.envs import interpreters, locks
 from bench.errors import EnvError, UsageError
 from tests.fake_site import ENTRY, Site
 
@@ -310,3 +312,60 @@ def test_every_lock_of_the_registry_is_there() -> None:
 def test_options_are_read_from_beside_the_lock() -> None:
     assert locks.options(locks.lock_file("torch", "cpu")) == ["--torch-backend=cpu"]
     assert locks.options(locks.lock_file("torch", "cuda")) == []
+
+
+def test_sources_are_built_with_the_locks_own_tools_and_nothing_else_is(
+    site: Site, log: list[str]
+) -> None:
+    site.entry = dataclasses.replace(ENTRY, sources=("odd",))
+    ensure(log)
+    [_, sync] = site.calls()
+    assert "--only-binary :all: --no-binary odd --build-constraints" in sync
+    assert "--no-build " not in sync
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of a third party's that can be run in a new environment."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder / "prepared.py"
+
+
+def test_a_new_environment_is_prepared_before_it_is_ready(
+    site: Site, log: list[str], module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Path, str]] = []
+    monkeypatch.setattr(
+        interpreters, "prepare", lambda python, module, *, env: seen.append((python, module))
+    )
+    site.entry = dataclasses.replace(ENTRY, prepare="prepared")
+    python = ensure(log).python
+    assert seen == [(python, "prepared")]
+    ensure(log)
+    assert len(seen) == 1, "once, when it is made"
+
+
+def test_preparing_runs_the_module_there_and_reports_what_it_said(module: Path) -> None:
+    module.write_text(
+        "import sys; sys.exit('no compiler') if 'BAD' in __import__('os').environ else 0"
+    )
+    interpreters.prepare(Path(sys.executable), "prepared", env=dict(os.environ))
+    with pytest.raises(EnvError, match="prepared failed: no compiler"):
+        interpreters.prepare(Path(sys.executable), "prepared", env={**os.environ, "BAD": "1"})
+
+
+def test_several_are_made_at_once_and_one_that_fails_takes_none_with_it() -> None:
+    both = threading.Barrier(2, timeout=60)  # breaks unless two are in the making at a time
+
+    def make(backend: str, device: str) -> envs.Env:
+        both.wait()
+        if backend == "bad":
+            raise EnvError("no wheel")
+        return envs.Env(Path(backend), lock="0", device=device)
+
+    found = envs.each(make, [("good", "cpu"), ("bad", "cpu"), ("good", "cpu")])
+    assert list(found) == [("good", "cpu"), ("bad", "cpu")]
+    assert found["good", "cpu"] == envs.Env(Path("good"), lock="0", device="cpu")
+    assert str(found["bad", "cpu"]) == "no wheel"

@@ -22,6 +22,8 @@ BOTH = Entry(
     modes=("compiled", "eager"),
     imports=(),
     formats={"onnx": "reader", "native": "both"},
+    usual={"graph=0": "eager"},
+    settings={"layout": ("nchw", "nhwc"), "graph": ("0", "1")},
 )
 EAGER = Entry(
     "theirs.eager",
@@ -164,6 +166,13 @@ def test_settings_are_crossed_with_each_other():
     ]
 
 
+def test_the_usual_mode_may_depend_on_a_setting():
+    tasks = planned(settings={"graph": ["0", "1"]})
+    assert [task.cell.mode for task in tasks] == ["eager", "compiled"]
+    asked = planned(settings={"graph": ["0"]}, modes=["compiled"])
+    assert [task.cell.mode for task in asked] == ["compiled"]
+
+
 def test_settings_that_only_look_alike_are_two_cells():
     tasks = planned(settings={"a": ["1", "1/b=1"], "b": ["2", "1/b=2"]})
     assert len({task.cell.id for task in tasks}) == len(tasks) == 4
@@ -182,7 +191,7 @@ def test_settings_that_only_look_alike_are_two_cells():
         ),
         (
             {"backends": ["eager"], "brought": {"eager"}, "modes": ["compiled"]},
-            "eager has no compiled mode: it is always eager",
+            "eager has no compiled mode: it has eager",
         ),
         (
             {
@@ -192,6 +201,22 @@ def test_settings_that_only_look_alike_are_two_cells():
                 "formats": ["native"],
             },
             "eager has no native export: it has onnx",
+        ),
+        (
+            {"world_sizes": [2]},
+            "both runs in one process here: world sizes above 1 are not there yet",
+        ),
+        (
+            {"compile_caches": ["warm"]},
+            "both keeps no compiled code for a second process to find",
+        ),
+        (
+            {"settings": {"colour": ["red"]}},
+            "both has no setting 'colour': it has layout and graph",
+        ),
+        (
+            {"settings": {"layout": ["square"]}},
+            "the setting layout of both is nchw or nhwc, not 'square'",
         ),
     ],
 )

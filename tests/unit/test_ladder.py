@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import columns, ladder
+from bench import ladder
 from bench.contract import Batches, Cell, CnnDims, Optimizer, Program, Unsupported
+from bench.rows import columns
 
 CELL = Cell(
     backend="fake",

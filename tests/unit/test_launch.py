@@ -19,7 +19,8 @@ from bench import scratch as scratch_module
 from bench.errors import UsageError
 from bench.launch import Child, Ended, Log
 
-JOB = SimpleNamespace(cell=SimpleNamespace(threads=3))  # all that an environment depends on
+# All that an environment depends on.
+CELL = SimpleNamespace(threads=3, settings={}, track="out-of-box")
 PATIENCE_S = 60  # for the kernel to do what it was told; no test passes or fails by less
 
 
@@ -42,13 +43,14 @@ def entry(**changes):
 def environment(tmp_path, monkeypatch):
     """What ``child_env`` makes where nothing but ``inherited`` is set."""
 
-    def make(inherited=(), **changes):
+    def make(inherited=(), cell=CELL, **changes):
         for name in list(os.environ):
             monkeypatch.delenv(name)
         for name, value in dict(inherited).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("BENCH_CACHE", "/data/cache")
-        return scratch_module.child_env(entry(**changes), JOB, tmp_path, tmp_path / "caches")
+        job = SimpleNamespace(cell=cell)
+        return scratch_module.child_env(entry(**changes), job, tmp_path, tmp_path / "caches")
 
     return make
 
@@ -105,6 +107,19 @@ def test_a_backends_own_variables_win_over_threads_caches_and_inheritance(enviro
     own = {"OMP_NUM_THREADS": "1", "JIT_CACHE": "off", "PATH": "/theirs", "NEW": "1"}
     found = environment({"PATH": "/tools"}, cache_dirs=("JIT_CACHE",), env=own)
     assert {name: found[name] for name in own} == own
+
+
+def test_what_is_read_at_import_comes_from_the_cell(environment):
+    theirs = {
+        "env": {"ENGINE": "usual"},
+        "setting_env": {"engine": "ENGINE"},
+        "tuned_env": {"ISA": "AVX2"},
+    }
+    asked = SimpleNamespace(threads=1, settings={"engine": "other", "x": "y"}, track="tuned")
+    assert environment(**theirs)["ENGINE"] == "usual"
+    assert "ISA" not in environment(**theirs)
+    found = environment(cell=asked, **theirs)
+    assert (found["ENGINE"], found["ISA"]) == ("other", "AVX2")
 
 
 def test_a_backends_own_variables_do_not_win_over_what_keeps_runs_apart(environment):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import locks, pip_settings
+from bench.envs import locks, pip_settings
 from bench.errors import EnvError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_there_are_locks() -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_names_no_host_and_no_path(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")
-    assert re.findall(r".*(?:http|file:|(?:^|[\s'\"=@])/|index-url|find-links).*", text) == []
+    assert re.findall(r".*(?:https?:|file:|(?:^|[\s'\"=@])/|index-url|find-links).*", text) == []
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

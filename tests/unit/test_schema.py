@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import schema
+from bench.rows import schema
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench import schema
+from bench.rows import schema
 from bench.table import render, summary
 from tests.rows import export_row, failed_row, ok_row
 
@@ -85,6 +85,16 @@ def test_a_foreign_file_cannot_colour_or_break_the_table():
     name = "[b]x\x1b[2J\n"
     (line,) = below(shown(ok_row(backend=name, cell_id=f"{name}{ok_row()['cell_id'][5:]}")))
     assert line.startswith("[b]x [2J cnn ")
+
+
+def test_an_archived_upstream_is_marked_and_said_once():
+    old = [
+        row | {"backend": "mxnet", "archived": "2023-11", "cell_id": f"mxnet{row['cell_id'][5:]}"}
+        for row in (ok_row(), export_row())
+    ]
+    lines = below(shown(ok_row(), *old))
+    assert [line.split()[0] for line in lines[:3]] == ["torch", "mxnet*", "mxnet*"]
+    assert lines[3:] == ["* mxnet: its upstream is archived since 2023-11"]
 
 
 def test_columns_that_tell_cells_apart_appear_only_then():

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from bench import pip_settings
+from bench.envs import pip_settings
 from bench.errors import EXIT_USAGE, UsageError
 from workloads import cache, packages, prepare
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import EnvError, UsageError
+from bench.scratch import library
 
 VERSION_S = 30.0
 PROBE_S = 300.0  # a first import from a network file system can take minutes
@@ -94,6 +95,27 @@ def probe(python: Path, imports: tuple[str, ...], *, env: Mapping[str, str] | No
         return Probe(version=tuple(found["version"]), packages=found["packages"])
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise EnvError(f"{python} is no Python: it printed nothing that was asked for") from error
+
+
+def prepare(python: Path, module: str, *, env: Mapping[str, str]) -> None:
+    """Run one of this project's modules there, as an environment's last step; EnvError if it fails.
+
+    The environment's own programs, such as a compiler's helpers, come first on PATH.
+    """
+    path = f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    with tempfile.TemporaryDirectory(prefix="bench-prepare-") as scratch:
+        done = subprocess.run(
+            [str(python), "-m", module],
+            cwd=scratch,
+            env={**env, "PATH": path, "PYTHONPATH": str(library(Path(scratch), module))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    if done.returncode != 0:
+        raise EnvError(f"{python} running {module} failed: {ending(done.returncode, done.stderr)}")
 
 
 def brought(backend: str, python: Path) -> Probe:

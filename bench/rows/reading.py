@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import schema
 from bench.errors import UsageError
-from bench.schema import Row
+from bench.rows import schema
+from bench.rows.schema import Row
 
 _MEND = "mend it or delete the line"
 _CHUNK = 1 << 16
@@ -66,7 +66,7 @@ def parse(path: Path, data: bytes) -> list[Line]:
 
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The raw times beside a results file (``results.steps_path``), one dict a row."""
+    """The raw times beside a results file (``files.steps_path``), one dict a row."""
     data = _bytes(path)
     found = list(members(path, data))
     if (found[-1][1] if found else 0) < len(data):

@@ -1,6 +1,6 @@
 """Rows as CSV fields and back, exactly; and the page that describes the columns.
 
-Parent half, stdlib only. ``python -m bench.schema`` prints ``results/SCHEMA.md``.
+Parent half, stdlib only. ``python -m bench.rows.schema`` prints ``results/SCHEMA.md``.
 
 How a value is written (``text``; ``typed`` reads it back):
 
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.columns import (
+from bench.rows.columns import (
     BY_NAME,
     CACHES,
     COLUMNS,
@@ -37,7 +37,7 @@ from bench.columns import (
     Kind,
     Row,
 )
-from bench.consistency import contradictions
+from bench.rows.consistency import contradictions
 
 __all__ = [
     "BY_NAME",
@@ -192,7 +192,7 @@ _PAGE = """\
 
 One row is one cell in one fresh process, whatever happened to it; one row is one line of a CSV file
 (UTF-8, commas, header first, LF). Made from `bench/columns.py`:
-`python -m bench.schema > results/SCHEMA.md`.
+`python -m bench.rows.schema > results/SCHEMA.md`.
 
 - An empty field is a figure that could not be measured. Empty is not zero.
 - Units are in the names; floats are in full precision; times are UTC in ISO 8601 with `Z`;

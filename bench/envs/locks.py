@@ -1,4 +1,4 @@
-"""The locks: where they are, and how `make lock` compiles them (``python -m bench.locks``).
+"""The locks: where they are, and how `make lock` compiles them (``python -m bench.envs.locks``).
 
 A lock is a requirements file with every package, version and hash, and no host and no path: it
 means the same wherever its files come from.
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from backends.registry import BACKENDS
-from bench import pip_settings, uv
+from bench.envs import pip_settings, uv
 from bench.errors import EnvError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "backends" / "locks"
 HARNESS = ROOT / "locks"
 DIRECTIVE = "# uv:"
@@ -80,7 +80,8 @@ def main() -> int:
     # Files are read from these packages and nothing is imported: no dependencies.
     compile_lock(ROOT / "workloads" / "data.lock", arguments=[*everywhere[:3], "--no-deps"])
     for backend, entry in BACKENDS.items():
-        for device in entry.locks:
+        public = (entry.public_lock,) if entry.public else ()
+        for device in dict.fromkeys((*entry.locks, *public)):
             target = ["--python-version", entry.python]
             target += ["--python-platform", "x86_64-manylinux_2_28"]
             compile_lock(lock_file(backend, device), arguments=target)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import pip_settings
+from bench.envs import pip_settings
 from bench.errors import EnvError
 
 PROGRESS = ("Downloading", "Building", "Prepared", "Bytecode")

@@ -59,7 +59,7 @@ _IDENTITY = (
     Column("device", "text", "", "kind of device that was used: cpu, cuda, rocm or tpu"),
     Column("device_name", "text", "", "the device's model name, from the driver or /proc/cpuinfo"),
     Column("precision", "text", "", "declared arithmetic: fp32, tf32, bf16, fp16 or int8"),
-    Column("mode", "text", "", "eager or compiled"),
+    Column("mode", "text", "", "eager, graph (traced, but no compiler) or compiled"),
     Column("track", "text", "", "out-of-box or tuned; never mixed in one comparison"),
     Column("batch", "int", "samples", "batch of one process; the step handles batch x world_size"),
     Column("world_size", "int", "processes", "processes that train together; one device each"),
@@ -242,6 +242,12 @@ FURTHER = (
         "the same product in the fastest floating-point precision that the backend offers",
     ),
     Column("infer_steps", "int", "calls", "inference calls inside the timed blocks"),
+    Column(
+        "archived",
+        "text",
+        "",
+        "since when the framework's upstream is archived; empty while it is maintained",
+    ),
 )
 
 FIXED = _IDENTITY + _OUTCOME + _SPEED + _PARITY + _EXPORT + _MACHINE

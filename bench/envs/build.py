@@ -16,18 +16,21 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import backends_index, interpreters, locks, pip_settings, uv
-from bench.contract import BenchError
+from backends.registry import Entry
+from bench import backends_index
+from bench.envs import interpreters, locks, pip_settings, uv
 from bench.errors import EnvError, unknown
 
 Log = Callable[[str], None]
 READY = "ready.json"
 INSTEAD = "instead.json"
 MIB = 2**20
+BUILDERS = 2  # at once
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def ensure(backend: str, device: str, *, log: Log) -> Env:
     Raises UsageError for an unknown backend or device, EnvError where it cannot be built.
     """
     entry = backends_index.find(backend)
-    if device not in entry.locks:
+    if device not in (*entry.locks, entry.public_lock):
         raise unknown(f"device of {backend}'s environments", device, entry.locks)
     place, _ = path_of(backend, device)
     try:
@@ -94,6 +97,22 @@ def ensure(backend: str, device: str, *, log: Log) -> Env:
         raise EnvError(f"{place} cannot be built: {error}; {mend}") from error
 
 
+def each(
+    make: Callable[[str, str], Env], wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Env | EnvError]:
+    """``make(backend, device)`` for each, some at once: one downloads while another compiles."""
+
+    def attempt(pair: tuple[str, str]) -> Env | EnvError:
+        try:
+            return make(*pair)
+        except EnvError as error:
+            return error
+
+    pairs = list(dict.fromkeys(wanted))
+    with ThreadPoolExecutor(BUILDERS) as pool:
+        return dict(zip(pairs, pool.map(attempt, pairs), strict=True))
+
+
 def path_of(backend: str, device: str) -> tuple[Path, str]:
     """Where this lock's environment is or will be, and the lock's hash (12 hex digits)."""
     lock = locks.lock_file(backend, device)
@@ -104,51 +123,13 @@ def path_of(backend: str, device: str) -> tuple[Path, str]:
     return home() / f"{backend}-{device}-{digest}", digest
 
 
-@dataclass(frozen=True)
-class State:
-    """One environment as it lies on disk. mib and note only where known."""
-
-    place: Path
-    backend: str
-    device: str
-    kind: str  # "ready", "half-built", "stale", "instead" (a fallback is used) or "missing"
-    mib: float | None = None
-    note: str = ""
-
-
-def states() -> list[State]:
-    """Every environment that is there, and those that a backend's locks ask for and are not."""
-    current = {
-        path_of(backend, device)[0]: (backend, device)
-        for backend in backends_index.names()
-        for device in backends_index.find(backend).locks
-    }
-    folders = sorted(one for one in home().iterdir() if one.is_dir()) if home().exists() else []
-    found = [_state(place, current.get(place)) for place in folders]
-    absent = [place for place in current if place not in folders]
-    return found + [State(place, *current[place], kind="missing") for place in absent]
-
-
-def _state(place: Path, wanted: tuple[str, str] | None) -> State:
-    ready, instead = _read(place / READY), _read(place / INSTEAD)
-    size = float(str(ready["mib"])) if ready else None
-    if wanted is None:
-        backend, _, device = place.name.rpartition("-")[0].rpartition("-")
-        return State(place, backend, device, kind="stale", mib=size)
-    if instead is not None:
-        note = f"{instead['device']}: {instead['why']}"
-        return State(place, *wanted, kind="instead", note=note)
-    whole = ready is not None and _python(place).exists()
-    return State(place, *wanted, kind="ready" if whole else "half-built", mib=size)
-
-
 def _there(backend: str, device: str, *, log: Log) -> Env | None:
     """What ``ensure`` returns if nothing has to be built for this lock; None otherwise."""
     place, digest = path_of(backend, device)
-    ready, python = _read(place / READY), _python(place)
+    ready, python = read_facts(place / READY), interpreter(place)
     if ready is not None and ready.get("lock") == digest and os.access(python, os.X_OK):
         return Env(python, lock=digest, device=device)
-    instead = _read(place / INSTEAD)
+    instead = read_facts(place / INSTEAD)
     if instead is None:
         return None
     return _fall_back(backend, str(instead["device"]), why=str(instead["why"]), log=log)
@@ -173,7 +154,7 @@ def _make(backend: str, device: str, *, place: Path, log: Log) -> Env:
         place.mkdir(parents=True)
         _write(place / INSTEAD, {"device": fallbacks[device], "why": why})
         return env
-    return Env(_python(place), lock=path_of(backend, device)[1], device=device)
+    return Env(interpreter(place), lock=path_of(backend, device)[1], device=device)
 
 
 def _fall_back(backend: str, device: str, *, why: str, log: Log) -> Env:
@@ -196,8 +177,8 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     uv.run(["venv", "--quiet", "--no-project", "--python", str(base), str(place)], log=log)
     lock = locks.lock_file(backend, device)
     # Bytecode now, or the first measured process would compile it and seem to import slowly.
-    sync = ["pip", "sync", "--require-hashes", "--compile-bytecode", "--no-build"]
-    sync += ["--python", str(_python(place)), *pip_settings.uv_arguments(harness), str(lock)]
+    sync = ["pip", "sync", "--require-hashes", "--compile-bytecode", *_sources(entry, lock)]
+    sync += ["--python", str(interpreter(place)), *pip_settings.uv_arguments(harness), str(lock)]
     try:
         uv.run(sync, log=log)
     except uv.NotFoundError as error:
@@ -209,11 +190,23 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
             uv.run([*sync, *special], log=log)
         except EnvError as second:
             raise uv.NotFoundError(f"{error}; with {' '.join(special)}: {second}") from second
-    found = interpreters.probe(_python(place), entry.imports, env=uv.environment())
+    env = {**uv.environment(), **entry.env}
+    if entry.prepare:
+        log(f"{backend}: running {entry.prepare} in it")
+        interpreters.prepare(interpreter(place), entry.prepare, env=env)
+    found = interpreters.probe(interpreter(place), entry.imports, env=env)
     seconds = round(time.monotonic() - started, 1)
     facts = {"lock": place.name.rpartition("-")[2], "seconds": seconds, "mib": _mib(place)}
     _write(place / READY, {**facts, "versions": dict(found.packages)})
     log(f"{backend}: {place.name} is ready ({seconds:.0f} s, {facts['mib']:.0f} MiB)")
+
+
+def _sources(entry: Entry, lock: Path) -> list[str]:
+    """Wheels only, but for what exists as source only; that is built by the lock's own tools."""
+    if not entry.sources:
+        return ["--no-build"]
+    built = [argument for name in entry.sources for argument in ("--no-binary", name)]
+    return ["--only-binary", ":all:", *built, "--build-constraints", str(lock)]
 
 
 @contextlib.contextmanager
@@ -230,11 +223,11 @@ def _one_builder(place: Path, *, log: Log) -> Iterator[None]:
         yield
 
 
-def _python(place: Path) -> Path:
+def interpreter(place: Path) -> Path:
     return place / "bin" / "python"
 
 
-def _read(path: Path) -> dict[str, object] | None:
+def read_facts(path: Path) -> dict[str, object] | None:
     """A JSON object written by ``_write``; None where there is none that is whole."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -262,22 +255,3 @@ def _mib(place: Path) -> float:
     """Disk use in MiB; files that uv links from its cache count in full."""
     blocks = (path.lstat().st_blocks for path in place.rglob("*"))
     return round(sum(blocks) * 512 / MIB, 1)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def main(backend: str, device: str) -> int:
-    """``python -m bench.envs torch cpu`` prints that environment's interpreter, building it."""
-    try:
-        env = ensure(backend, device, log=_say)
-    except BenchError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(f"{env.python}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))

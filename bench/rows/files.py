@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import reading, schema
 from bench.contract import BenchError
 from bench.errors import UsageError
-from bench.reading import read, read_steps
-from bench.schema import Row
+from bench.rows import reading, schema
+from bench.rows.reading import read, read_steps
+from bench.rows.schema import Row
 
 __all__ = ["ResultFile", "RowError", "default_path", "read", "read_steps", "steps_path"]
 

@@ -1,0 +1,16 @@
+"""What every framework answers alike, so that no adapter says it anew."""
+
+from __future__ import annotations
+
+from bench.contract import Cell
+
+
+def precision(cell: Cell, name: str) -> str | None:
+    """Precisions that hardware or the file's format rule out, whatever the framework."""
+    if cell.precision == "tf32" and cell.device != "cuda":
+        return f"TF32 is a mode of NVIDIA's tensor cores; {cell.device} has none"
+    if cell.precision == "int8" and cell.trains:
+        return f"{name} does not train in int8"
+    if cell.format == "onnx" and cell.precision != "fp32":
+        return f"the ONNX exporter writes the model's own type, float32; {cell.precision} is not it"
+    return None

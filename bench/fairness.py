@@ -1,0 +1,215 @@
+"""``bench fairness``: each adapter's model against its framework's own best public one.
+
+One fresh process a repeat trains both in turns (bench/duel.py). What is compared is the time of a
+step; a ratio above 1 means that ours is slower. A process's log-ratio is the mean over its rounds;
+what the processes say together is for bench/fairness_table.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from safetensors.numpy import save_file
+
+from bench import backends_index, envs, grid, machine
+from bench.contract import Cell, CnnDims, Dims, EncoderDims, Optimizer
+from bench.duel import OURS, THEIRS
+from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
+from bench.fairness_table import table, verdicts
+from bench.job import Job
+from bench.launch import Child, Ended
+from bench.scratch import scratch_folder
+from workloads import synthetic
+from workloads.weights import seeded
+
+WARMUP_BLOCKS = 8
+DEADLINE_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What both models are built for."""
+
+    dims: Dims
+    optimizer: Optimizer
+    batch: int
+
+
+SHAPES = {
+    # ResNet-50 v1.5 at 224 x 224, which every framework has a public model of.
+    "cnn": Shape(
+        CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True),
+        Optimizer("sgd", lr=1e-3, momentum=0.9),
+        batch=4,
+    ),
+    # MiniLM-L6-H384: BERT's layout at a size of which a CPU trains several steps a second.
+    "transformer": Shape(
+        EncoderDims(30522, 512, 2, 6, 384, 12, 1536, 2, 64),
+        Optimizer("adamw", lr=1e-5, weight_decay=0.01),
+        batch=16,
+    ),
+}
+COLUMNS = (
+    *("started_at", "backend", "version", "model", "public", "device_name", "threads", "mode"),
+    *("track", "batch", "process", "rounds", "block_steps", "ours_step_ms", "theirs_step_ms"),
+    *("log_ratio", "ours_params", "theirs_params", "status", "reason", "git_rev"),
+)
+Row = dict[str, Any]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if a model of ours is slower than the limit; 3 if nothing was measured."""
+    known = [name for name in backends_index.names() if backends_index.find(name).public]
+    backends = grid.choose("backend with public models", arguments.backend, known)
+    models = grid.choose("model", arguments.model, SHAPES)
+    if arguments.processes < 1 or arguments.rounds < 1:
+        raise UsageError("--processes and --rounds count from 1")
+    console = Console(highlight=False)
+    out = arguments.out or Path("results/local") / f"fairness-{os.getpid()}.csv"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Repeats outermost: a machine that drifts spreads over all backends alike.
+    plan = [
+        (process, backend, model)
+        for process in range(1, arguments.processes + 1)
+        for backend in backends
+        for model in models
+    ]
+    rows: list[Row] = []
+    with out.open("x", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        for done, (process, backend, model) in enumerate(plan, start=1):
+            started = time.monotonic()
+            row = _row(backend, model, process=process, arguments=arguments)
+            rows.append(row)
+            writer.writerow({name: row.get(name, "") for name in COLUMNS})
+            stream.flush()
+            said = row["reason"] or f"{math.exp(row['log_ratio']):.3f}"
+            seconds = time.monotonic() - started
+            console.print(f"[{done}/{len(plan)}] {backend} {model}: {said} ({seconds:.0f} s)")
+    found = verdicts(rows)
+    for line in table(found):
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(f"\nresults: {out}", soft_wrap=True)
+    if not found:
+        return EXIT_NOTHING
+    return EXIT_OK if all(verdict.fair for verdict in found) else EXIT_NO
+
+
+def _row(backend: str, model: str, *, process: int, arguments: argparse.Namespace) -> Row:
+    shape, entry = SHAPES[model], backends_index.find(backend)
+    cpus = machine.cpus()
+    cell = Cell(
+        backend=backend,
+        workload=model,
+        model=model,
+        size="fairness",
+        device="cpu",
+        precision="fp32",
+        mode=entry.modes[0],
+        track=arguments.track,
+        batch=shape.batch,
+        dims=shape.dims,
+        optimizer=shape.optimizer,
+        threads=len(cpus),
+    )
+    row: Row = {
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backend": backend,
+        "model": model,
+        "device_name": machine.device_name("cpu"),
+        "threads": cell.threads,
+        "mode": cell.mode,
+        "track": cell.track,
+        "batch": cell.batch,
+        "process": process,
+        "rounds": arguments.rounds,
+        "status": "ok",
+        "reason": "",
+        "git_rev": machine.git_rev(),
+    }
+    env = envs.ensure(backend, entry.public_lock, log=print)
+    with scratch_folder() as scratch:
+        job = _job(cell, entry.module, entry.public, scratch=scratch, cpus=cpus)
+        with Child(
+            env.python, job, entry=entry, scratch=scratch, caches=scratch / "caches"
+        ) as child:
+            try:
+                row |= _duel(child, rounds=arguments.rounds, process=process)
+            except Ended as ended:
+                row |= {"status": ended.status, "reason": ended.reason}
+    return row
+
+
+def _duel(child: Child, *, rounds: int, process: int) -> Row:
+    def ask(do: str, **values: Any) -> dict[str, Any]:
+        return child.ask(do, deadline=time.monotonic() + DEADLINE_S, **values)
+
+    started, built = ask("start"), ask("build")
+    warm = ask("warm_up", max_blocks=WARMUP_BLOCKS)
+    # Who begins alternates from round to round, and from process to process.
+    order = [OURS if (at + process) % 2 else THEIRS for at in range(rounds)]
+    steps = [ask("round", first=first) for first in order]
+    ours, theirs = ([step[name] / 1e6 for step in steps] for name in (OURS, THEIRS))
+    return {
+        "version": started["version"],
+        "public": started["public"],
+        "block_steps": warm["block_steps"],
+        "ours_step_ms": statistics.median(ours),
+        "theirs_step_ms": statistics.median(theirs),
+        "log_ratio": statistics.mean(math.log(a / b) for a, b in zip(ours, theirs, strict=True)),
+        "ours_params": built[OURS],
+        "theirs_params": built[THEIRS],
+    }
+
+
+def _job(cell: Cell, module: str, public: str, *, scratch: Path, cpus: list[int]) -> Job:
+    weights, data, trace = (scratch / name for name in ("weights", "data", "trace"))
+    save_file(seeded(cell.dims, name=f"{cell.model}-fairness"), weights)
+    save_file(_data(cell.dims), data)
+    trace.write_text(json.dumps({}))
+    return Job(
+        role="fairness",
+        cell=cell,
+        module=module,
+        weights=weights,
+        data=data,
+        trace=trace,
+        exported=scratch / "exported",
+        logits=scratch / "logits",
+        commands=scratch / "commands",
+        replies=scratch / "replies",
+        row=scratch / "row.json",
+        cpus=cpus,
+        parent=os.getpid(),
+        rival=public,
+    )
+
+
+def _data(dims: Dims) -> dict[str, np.ndarray]:
+    """Random images, or made-up sentences."""
+    if isinstance(dims, EncoderDims):
+        return synthetic.tensors(dims)
+    rng = np.random.RandomState(0)
+    count, shape = 32, (dims.channels, dims.image, dims.image)
+    images = {
+        f"{split}.image": rng.random_sample((count, *shape)).astype(np.float32)
+        for split in ("train", "test")
+    }
+    labels = {
+        f"{split}.label": rng.randint(dims.classes, size=count).astype(np.int64)
+        for split in ("train", "test")
+    }
+    return images | labels

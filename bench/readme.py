@@ -1,0 +1,182 @@
+"""``python -m bench.readme``: the README's tables, made from the committed rows and never by hand.
+
+Each table stands between two comments, ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bench import backends_index, grid
+from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
+from bench.fairness_table import table as fairness_table
+from bench.fairness_table import verdicts
+from bench.rows.files import read
+from bench.rows.schema import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKLOADS = ("cnn", "transformer", "export")
+REASON_LIMIT = 160  # characters; the row has all of it
+
+
+def support(rows: Sequence[Row]) -> Iterator[str]:
+    """A table a device: backend and workload against precision, reasons below it."""
+    for device in grid.DEVICES:
+        here = [row for row in rows if row["device"] == device]
+        if not any(row["status"] == "ok" for row in here):
+            yield f"On {device} nothing is measured yet.\n"
+            continue
+        yield from _device(device, here)
+
+
+def _device(device: str, rows: Sequence[Row]) -> Iterator[str]:
+    known = [one for one in grid.PRECISIONS if any(row["precision"] == one for row in rows)]
+    yield f"| {device} | workload | {' | '.join(known)} |"
+    yield "|---" * (len(known) + 2) + "|"
+    reasons: dict[str, int] = {}
+    for backend in backends_index.names():
+        for workload in WORKLOADS:
+            mine = [row for row in rows if (row["backend"], row["workload"]) == (backend, workload)]
+            cells = [_cell([r for r in mine if r["precision"] == one], reasons) for one in known]
+            yield f"| {_name(backend)} | {workload} | {' | '.join(cells)} |"
+    yield ""
+    for reason, number in reasons.items():
+        yield f"{number}. {_short(reason)}"
+    yield ""
+
+
+def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
+    """``measured`` in which modes or formats, and ``unsupported`` with the numbers of reasons."""
+    if not rows:
+        return "not yet measured"
+    said = []
+    fine = [row for row in rows if row["status"] == "ok"]
+    if fine:
+        kinds = dict.fromkeys(row.get("export_format") or row["mode"] for row in fine)
+        said.append(f"measured ({', '.join(kinds)})")
+    for status in dict.fromkeys(row["status"] for row in rows if row["status"] != "ok"):
+        why = dict.fromkeys(row["reason"] for row in rows if row["status"] == status)
+        numbers = [reasons.setdefault(reason, len(reasons) + 1) for reason in why]
+        said.append(f"{status} ({', '.join(str(number) for number in numbers)})")
+    return "; ".join(said)
+
+
+def training(rows: Sequence[Row]) -> Iterator[str]:
+    """Each backend's usual mode at ``small``, fp32, out-of-box: the median over its rows."""
+    yield "| backend | version | mode | cnn | transformer | import | first step |"
+    yield "|---|---|---|---|---|---|---|"
+    for backend in backends_index.names():
+        mine = [row for row in _usual(rows, backend) if row["workload"] != "export"]
+        if not mine:
+            continue
+        rates = [_rate([row for row in mine if row["workload"] == one]) for one in WORKLOADS[:2]]
+        seconds = [_median(mine, name, "s") for name in ("import_s", "first_step_s")]
+        cells = [_name(backend), mine[0]["backend_version"], mine[0]["mode"], *rates, *seconds]
+        yield f"| {' | '.join(cells)} |"
+
+
+def exports(rows: Sequence[Row]) -> Iterator[str]:
+    """Each backend's files at ``small``, fp32: the rung reached and the numeric difference."""
+    yield "| backend | model | format | rung | largest difference | export | latency, batch 1 |"
+    yield "|---|---|---|---|---|---|---|"
+    for backend in backends_index.names():
+        mine = [row for row in _usual(rows, backend) if row["workload"] == "export"]
+        for row in mine:
+            error = row["export_max_abs_err"]
+            cells = [_name(backend), row["model"], row["export_format"], row["export_rung"]]
+            cells += ["" if error is None else f"{error:.1e}"]
+            cells += [_median([row], "export_s", "s"), _median([row], "infer_ms_p50", "ms")]
+            yield f"| {' | '.join(cells)} |"
+
+
+def _usual(rows: Sequence[Row], backend: str) -> list[Row]:
+    plain: Row = {"backend": backend, "size": "small", "device": "cpu", "precision": "fp32"}
+    plain |= {"track": "out-of-box", "status": "ok", "world_size": 1, "compile_cache": "cold"}
+    mode = backends_index.find(backend).modes[0]
+    return [
+        row
+        for row in rows
+        if plain.items() <= row.items() and row["mode"] == mode and "=" not in row["cell_id"]
+    ]
+
+
+def _rate(rows: Sequence[Row]) -> str:
+    """Samples a second and the step; blank where nothing was measured."""
+    rate = _median(rows, "samples_per_s", "/s")
+    return f"{rate} ({_median(rows, 'step_ms_p50', 'ms')})" if rate else ""
+
+
+def _median(rows: Sequence[Row], column: str, unit: str) -> str:
+    known = [row[column] for row in rows if row.get(column) is not None]
+    return f"{statistics.median(known):.3g} {unit}".replace(" /", "/") if known else ""
+
+
+def _name(backend: str) -> str:
+    since = backends_index.find(backend).archived
+    return f"{backend} (archived {since})" if since else backend
+
+
+def _short(reason: str) -> str:
+    plain = " ".join(reason.replace("|", "\\|").replace("<", "&lt;").split())
+    return plain if len(plain) <= REASON_LIMIT else plain[: REASON_LIMIT - 3] + "..."
+
+
+def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
+    for path in sorted((ROOT / "results" / "fairness").glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as stream:
+            found = list(csv.DictReader(stream))
+        yield from fairness_table(verdicts(found))
+        missing = {(row["backend"], row["model"]): row["reason"] for row in found if row["reason"]}
+        for (backend, model), reason in missing.items():
+            yield f"\n{backend}, {model}: {reason}"
+
+
+SECTIONS: dict[str, Callable[[Sequence[Row]], Iterator[str]]] = {
+    "support": support,
+    "training": training,
+    "exports": exports,
+    "fairness": _fairness,
+}
+
+
+def committed(folder: Path) -> list[Row]:
+    """The rows of every cluster's folder, in the files' order."""
+    clusters = sorted(path for path in folder.iterdir() if path.is_dir())
+    named = [path for path in clusters if path.name not in ("local", "documents", "fairness")]
+    return [
+        row for cluster in named for file in sorted(cluster.glob("*.csv")) for row in read(file)
+    ]
+
+
+def filled(text: str, tables: dict[str, Iterable[str]]) -> str:
+    """The page with its tables replaced; UsageError names one that has no place in it."""
+    for name, lines in tables.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise UsageError(f"README.md needs {begin.strip()} and {end} once each")
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        made = "\n".join(lines).strip()
+        text = f"{head}{begin}{made}\n{end}{tail}"
+    return text
+
+
+def main() -> int:
+    """Rewrite the tables in README.md."""
+    page = ROOT / "README.md"
+    try:
+        rows = committed(ROOT / "results")
+        text = filled(page.read_text(encoding="utf-8"), {k: f(rows) for k, f in SECTIONS.items()})
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    page.write_text(text, encoding="utf-8")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The README's tables: made from rows, current, and honest about what was not measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import readme
+from bench.errors import UsageError
+from tests.rows import export_row, failed_row, ok_row
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def line(lines, backend, workload):
+    (found,) = [one for one in lines if one.startswith(f"| {backend} | {workload} |")]
+    return [cell.strip() for cell in found.strip("| \n").split("|")][2:]
+
+
+def test_support_says_measured_unsupported_with_its_reason_or_not_yet():
+    rows = [
+        ok_row(),
+        ok_row(mode="compiled"),
+        failed_row(precision="int8", status="unsupported", reason="no int8 | here"),
+        export_row(),
+    ]
+    lines = list(readme.support(rows))
+    assert lines[0] == "| cpu | workload | fp32 | int8 |"
+    assert line(lines, "torch", "cnn") == ["measured (eager, compiled)", "unsupported (1)"]
+    assert line(lines, "torch", "export") == ["measured (onnx)", "not yet measured"]
+    assert line(lines, "jax", "cnn") == ["not yet measured"] * 2
+    assert "1. no int8 \\| here" in lines
+    assert "On cuda nothing is measured yet.\n" in lines
+
+
+def test_an_archived_upstream_is_said_in_every_table():
+    lines = list(readme.support([ok_row()]))
+    assert line(lines, "mxnet (archived 2023-11)", "cnn") == ["not yet measured"]
+
+
+def test_a_table_is_replaced_in_its_place():
+    text = "a\n<!-- one -->\nold\n<!-- /one -->\nb\n"
+    made = readme.filled(text, {"one": ["| \\1 |", "new"]})
+    assert made == "a\n<!-- one -->\n| \\1 |\nnew\n<!-- /one -->\nb\n"
+    assert readme.filled(made, {"one": ["| \\1 |", "new"]}) == made
+    with pytest.raises(UsageError, match="needs <!-- two --> and <!-- /two -->"):
+        readme.filled(text, {"two": []})
+
+
+def test_the_readme_is_what_the_committed_rows_make():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = readme.committed(ROOT / "results")
+    tables = {name: make(rows) for name, make in readme.SECTIONS.items()}
+    assert readme.filled(page, tables) == page, "run `make readme`"
