@@ -72,8 +72,13 @@ def _parser() -> Parser:
     )
     fair.add_argument("--backend", default="all", help="a comma list or all")
     fair.add_argument("--model", default="all", help="cnn, transformer or all")
-    fair.add_argument("--processes", type=int, default=5, help="fresh processes each (5)")
-    fair.add_argument("--rounds", type=int, default=4, help="rounds of A B B A in each (4)")
+    fair.add_argument("--processes", type=options.count, default=5, help="fresh processes each (5)")
+    fair.add_argument(
+        "--rounds", type=options.count, default=4, help="rounds of A B B A in each (4)"
+    )
+    fair.add_argument(
+        "--python", action="append", default=[], metavar="BACKEND=PATH", help="as for run"
+    )
     fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
     fair.add_argument("--out", type=Path, help="the CSV to write")
     fair.set_defaults(command=_fairness)

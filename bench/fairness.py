@@ -8,14 +8,16 @@ what the processes say together is for bench/fairness_table.py.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
-import json
 import math
 import os
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,15 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import save_file
 
+from backends.registry import Entry
 from bench import backends_index, envs, grid, machine
 from bench.contract import Cell, CnnDims, Dims, EncoderDims, Optimizer
 from bench.duel import OURS, THEIRS
-from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
+from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.fairness_table import table, verdicts
 from bench.job import Job
 from bench.launch import Child, Ended
+from bench.options import pythons
 from bench.scratch import scratch_folder
 from workloads import synthetic
 from workloads.weights import seeded
@@ -69,36 +73,34 @@ COLUMNS = (
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How often, and how."""
+
+    processes: int
+    rounds: int
+    track: str
+    pythons: Mapping[str, Path]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a model of ours is slower than the limit; 3 if nothing was measured."""
     known = [name for name in backends_index.names() if backends_index.find(name).public]
     backends = grid.choose("backend with public models", arguments.backend, known)
     models = grid.choose("model", arguments.model, SHAPES)
-    if arguments.processes < 1 or arguments.rounds < 1:
-        raise UsageError("--processes and --rounds count from 1")
+    chosen = Options(
+        processes=arguments.processes,
+        rounds=arguments.rounds,
+        track=arguments.track,
+        pythons=pythons(arguments.python),
+    )
     console = Console(highlight=False)
     out = arguments.out or Path("results/local") / f"fairness-{os.getpid()}.csv"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Repeats outermost: a machine that drifts spreads over all backends alike.
-    plan = [
-        (process, backend, model)
-        for process in range(1, arguments.processes + 1)
-        for backend in backends
-        for model in models
-    ]
-    rows: list[Row] = []
-    with out.open("x", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        for done, (process, backend, model) in enumerate(plan, start=1):
-            started = time.monotonic()
-            row = _row(backend, model, process=process, arguments=arguments)
+    rows = []
+    with _table_file(out) as write:
+        for row in measure(backends, models, chosen=chosen, console=console):
+            write(row)
             rows.append(row)
-            writer.writerow({name: row.get(name, "") for name in COLUMNS})
-            stream.flush()
-            said = row["reason"] or f"{math.exp(row['log_ratio']):.3f}"
-            seconds = time.monotonic() - started
-            console.print(f"[{done}/{len(plan)}] {backend} {model}: {said} ({seconds:.0f} s)")
     found = verdicts(rows)
     for line in table(found):
         console.print(line, soft_wrap=True, markup=False)
@@ -108,49 +110,102 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK if all(verdict.fair for verdict in found) else EXIT_NO
 
 
-def _row(backend: str, model: str, *, process: int, arguments: argparse.Namespace) -> Row:
-    shape, entry = SHAPES[model], backends_index.find(backend)
-    cpus = machine.cpus()
-    cell = Cell(
+@contextlib.contextmanager
+def _table_file(path: Path) -> Iterator[Callable[[Row], None]]:
+    """Writes rows as they come; UsageError where the file cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("x", newline="", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; name another --out") from error
+    with stream:
+        writer = csv.DictWriter(stream, COLUMNS, restval="")
+        writer.writeheader()
+
+        def write(row: Row) -> None:
+            writer.writerow(row)
+            stream.flush()
+
+        yield write
+
+
+def measure(
+    backends: Sequence[str], models: Sequence[str], *, chosen: Options, console: Console
+) -> Iterator[Row]:
+    """Processes outermost, so that a machine that drifts spreads over all backends alike."""
+
+    def make(backend: str, lock: str) -> envs.Env:
+        return envs.resolve(backend, lock, pythons=chosen.pythons, log=console.print)
+
+    locks = {backend: backends_index.find(backend).public_lock for backend in backends}
+    made = envs.each(make, locks.items())
+    plan = list(product(range(1, chosen.processes + 1), backends, models))
+    for done, (process, backend, model) in enumerate(plan, start=1):
+        started = time.monotonic()
+        cell = _cell(backend, model, track=chosen.track)
+        row = _identity(cell, process=process, rounds=chosen.rounds)
+        env = made[backend, locks[backend]]
+        if isinstance(env, EnvError):
+            row |= {"status": "env_failed", "reason": str(env)}
+        else:
+            row |= _measured(cell, env.python, rounds=chosen.rounds, process=process)
+        said = row["reason"] or f"{math.exp(row['log_ratio']):.3f}"
+        seconds = time.monotonic() - started
+        console.print(
+            f"[{done}/{len(plan)}] {backend} {model}: {said} ({seconds:.0f} s)",
+            soft_wrap=True,
+            markup=False,
+        )
+        yield row
+
+
+def _cell(backend: str, model: str, *, track: str) -> Cell:
+    shape = SHAPES[model]
+    return Cell(
         backend=backend,
         workload=model,
         model=model,
         size="fairness",
         device="cpu",
         precision="fp32",
-        mode=entry.modes[0],
-        track=arguments.track,
+        mode=backends_index.find(backend).modes[0],
+        track=track,
         batch=shape.batch,
         dims=shape.dims,
         optimizer=shape.optimizer,
-        threads=len(cpus),
+        threads=len(machine.cpus()),
     )
-    row: Row = {
+
+
+def _identity(cell: Cell, *, process: int, rounds: int) -> Row:
+    """The columns that are known before anything runs."""
+    return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "backend": backend,
-        "model": model,
-        "device_name": machine.device_name("cpu"),
+        "backend": cell.backend,
+        "model": cell.model,
+        "device_name": machine.device_name(cell.device),
         "threads": cell.threads,
         "mode": cell.mode,
         "track": cell.track,
         "batch": cell.batch,
         "process": process,
-        "rounds": arguments.rounds,
+        "rounds": rounds,
         "status": "ok",
         "reason": "",
         "git_rev": machine.git_rev(),
     }
-    env = envs.ensure(backend, entry.public_lock, log=print)
+
+
+def _measured(cell: Cell, python: Path, *, rounds: int, process: int) -> Row:
+    """What one fresh process found, or the status and reason why it found nothing."""
+    entry = backends_index.find(cell.backend)
     with scratch_folder() as scratch:
-        job = _job(cell, entry.module, entry.public, scratch=scratch, cpus=cpus)
-        with Child(
-            env.python, job, entry=entry, scratch=scratch, caches=scratch / "caches"
-        ) as child:
+        job = _job(cell, entry, scratch=scratch)
+        with Child(python, job, entry=entry, scratch=scratch, caches=scratch / "caches") as child:
             try:
-                row |= _duel(child, rounds=arguments.rounds, process=process)
+                return _duel(child, rounds=rounds, process=process)
             except Ended as ended:
-                row |= {"status": ended.status, "reason": ended.reason}
-    return row
+                return {"status": ended.status, "reason": ended.reason}
 
 
 def _duel(child: Child, *, rounds: int, process: int) -> Row:
@@ -175,15 +230,14 @@ def _duel(child: Child, *, rounds: int, process: int) -> Row:
     }
 
 
-def _job(cell: Cell, module: str, public: str, *, scratch: Path, cpus: list[int]) -> Job:
+def _job(cell: Cell, entry: Entry, *, scratch: Path) -> Job:
     weights, data, trace = (scratch / name for name in ("weights", "data", "trace"))
     save_file(seeded(cell.dims, name=f"{cell.model}-fairness"), weights)
     save_file(_data(cell.dims), data)
-    trace.write_text(json.dumps({}))
     return Job(
         role="fairness",
         cell=cell,
-        module=module,
+        module=entry.module,
         weights=weights,
         data=data,
         trace=trace,
@@ -192,9 +246,9 @@ def _job(cell: Cell, module: str, public: str, *, scratch: Path, cpus: list[int]
         commands=scratch / "commands",
         replies=scratch / "replies",
         row=scratch / "row.json",
-        cpus=cpus,
+        cpus=machine.cpus()[: cell.threads],
         parent=os.getpid(),
-        rival=public,
+        rival=entry.public,
     )
 
 

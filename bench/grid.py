@@ -20,6 +20,7 @@ MODES = ("eager", "graph", "compiled")
 TRACKS = ("out-of-box", "tuned")
 FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
+EVERY = "all"  # of modes and formats: each backend's own, not those of others
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
     found = entry(backend)
     spec_of = cache(workloads.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
-        axes = _axes(request, exports=workload == "export")
+        axes = _axes(request, found, exports=workload == "export")
         for model, values in product(workloads.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
             spec = spec_of(workload, model, choice["size"])
@@ -105,17 +106,18 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
             yield cell, spec, _refused(cell, found, brought=backend in request.brought)
 
 
-def _axes(request: Request, *, exports: bool) -> dict[str, Sequence[Any]]:
+def _axes(request: Request, entry: Entry, *, exports: bool) -> dict[str, Sequence[Any]]:
     """The fields of a cell that were left to choose, and the values chosen for each."""
+    formats = tuple(entry.formats) if EVERY in request.formats else request.formats
     return {
         "size": request.sizes,
         "device": request.devices,
         "precision": request.precisions,
-        "mode": request.modes,
+        "mode": entry.modes if EVERY in request.modes else request.modes,
         "track": request.tracks,
         "batch": request.batches or (None,),
         "world_size": request.world_sizes,
-        "format": request.formats if exports else ("",),
+        "format": formats if exports else ("",),
         "compile_cache": request.compile_caches,
         "settings": _settings(request.settings),
     }
@@ -152,7 +154,7 @@ def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
         if key not in entry.settings:
             known = " and ".join(entry.settings) or "none"
             return f"{cell.backend} has no setting {key!r}: it has {known}"
-        if value not in entry.settings[key]:
+        if entry.settings[key] and value not in entry.settings[key]:
             known = " or ".join(entry.settings[key])
             return f"the setting {key} of {cell.backend} is {known}, not {value!r}"
     return None

@@ -53,8 +53,8 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         metavar="KEY=VALUE[,VALUE]",
         help="a setting of the backend's own; may be given several times",
     )
-    choice.add_argument("--repeats", type=_count, default=1, help="fresh processes per cell")
-    choice.add_argument("--threads", type=_count, help="default: all CPUs that are allowed")
+    choice.add_argument("--repeats", type=count, default=1, help="fresh processes per cell")
+    choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
     choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
     choice.add_argument(
         "--quality",
@@ -76,9 +76,7 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
         help="use this interpreter in place of an environment of our own",
     )
     how.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
-    how.add_argument(
-        "--memory-limit", type=_count, metavar="MIB", help="end a cell that grows past"
-    )
+    how.add_argument("--memory-limit", type=count, metavar="MIB", help="end a cell that grows past")
     how.add_argument("--strict", action="store_true", help="exit with 1 if any cell failed")
     how.add_argument("--json", action="store_true", help="print the rows as JSON")
 
@@ -97,9 +95,9 @@ def request(arguments: argparse.Namespace) -> grid.Request:
         sizes=grid.choose("size", arguments.size, workloads.SIZES),
         devices=grid.choose("device", device, grid.DEVICES),
         precisions=grid.choose("precision", arguments.precision, grid.PRECISIONS),
-        modes=_modes(arguments.mode),
+        modes=_of_each("mode", arguments.mode, ("default", *grid.MODES)),
         tracks=grid.choose("track", arguments.track, grid.TRACKS),
-        formats=grid.choose("format", arguments.format, grid.FORMATS),
+        formats=_of_each("format", arguments.format, grid.FORMATS),
         compile_caches=grid.choose("compile cache", arguments.compile, grid.COMPILE_CACHES),
         batches=_counts("--batch", arguments.batch),
         world_sizes=_counts("--world-size", arguments.world_size),
@@ -110,17 +108,16 @@ def request(arguments: argparse.Namespace) -> grid.Request:
     )
 
 
-def _modes(text: str) -> list[str]:
-    """``all`` means the modes, not their nickname ``default`` as well."""
-    known = grid.MODES if text == "all" else ("default", *grid.MODES)
-    return grid.choose("mode", text, known)
+def _of_each(what: str, text: str, known: Sequence[str]) -> list[str]:
+    """A choice of names that backends differ in: ``all`` stays, for it means each one's own."""
+    return [grid.EVERY] if text == grid.EVERY else grid.choose(what, text, known)
 
 
 def _default_backends() -> list[str]:
     return [name for name in DEFAULT_BACKENDS if name in backends_index.names()]
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
@@ -128,7 +125,7 @@ def _count(text: str) -> int:
 
 def _counts(option: str, text: str | None) -> list[int]:
     try:
-        return [_count(part.strip()) for part in text.split(",")] if text else []
+        return [count(part.strip()) for part in text.split(",")] if text else []
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"argument {option}: {error}") from error
 

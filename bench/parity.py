@@ -32,16 +32,17 @@ class Bounds:
     (a factor of n / (n - 1)). It still catches a wrong BatchNorm momentum."""
 
 
-# fp32's are the design's. bf16's are some four times the largest errors that PyTorch's autocast has
-# shown on the reference models (logits 1.4e-2, losses 1.1e-3). tf32 and fp16 carry 10 bits of
-# mantissa to bf16's 7; no run has confirmed theirs yet. int8 is another function on purpose: its
-# bound only catches garbage, and what it costs stands in the row's accuracy (ONNX Runtime's files
-# were off by up to 0.27 where the accuracy fell by 0.06 at most).
+# fp32's are the design's. bf16's losses are some four times the largest errors that PyTorch's
+# autocast has shown on the reference models (1.1e-3); its logits twice (5.0e-2 on the export
+# workload's trained head, where MXNet's are off by 5.1e-2; 1.4e-2 before training). tf32 and fp16
+# carry 10 bits of mantissa to bf16's 7; no run has confirmed theirs yet. int8 is another function
+# on purpose: its bound only catches garbage, and what it costs stands in the row's accuracy (ONNX
+# Runtime's files were off by up to 0.27 where the accuracy fell by 0.06 at most).
 BOUNDS = {
     "fp32": Bounds(logits=1e-5, first_loss=1e-5, losses=1e-4, after=2e-2),
     "tf32": Bounds(logits=1e-2, first_loss=2e-3, losses=5e-3, after=5e-2),
     "fp16": Bounds(logits=1e-2, first_loss=2e-3, losses=5e-3, after=5e-2),
-    "bf16": Bounds(logits=5e-2, first_loss=5e-3, losses=1e-2, after=1e-1),
+    "bf16": Bounds(logits=1e-1, first_loss=5e-3, losses=1e-2, after=1e-1),
     "int8": Bounds(logits=5e-1, first_loss=0.0, losses=0.0, after=0.0),
 }
 

@@ -203,12 +203,9 @@ class _Run:
         for peak in ("peak_host_mib", "peak_device_mib"):
             both = [row[peak] for row in (exported, served) if row.get(peak) is not None]
             taken[peak] = max(both, default=None)
-        settings = exported["settings"]
-        if consumer != self.cell.backend:
-            version = served.get("backend_version")
-            settings = settings | {
-                "consumer": {consumer: version, **served.get("settings", {})},
-            }
+        # What served the file ran under settings of its own, also where it is the same framework.
+        served_by = {consumer: served.get("backend_version"), **served.get("settings", {})}
+        settings = exported["settings"] | {"consumer": served_by}
         return exported | taken | {"settings": settings}
 
     def _measure(self, child: Child) -> None:

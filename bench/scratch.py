@@ -66,7 +66,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
-            "PYTHONPATH": str(library(scratch, entry.module)),
+            "PYTHONPATH": str(library(scratch, *filter(None, (entry.module, entry.public)))),
             "PYTHONNOUSERSITE": "1",
             "PYTHONHASHSEED": "0",
         }
@@ -74,14 +74,14 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     return env
 
 
-def library(scratch: Path, module: str) -> Path:
-    """A folder with this project's packages and the adapter's, and nothing else.
+def library(scratch: Path, *modules: str) -> Path:
+    """A folder with this project's packages and those of ``modules``, and nothing else.
 
     The parent's own environment, which they may be installed in, must not be seen by a worker.
     """
     folder = scratch / "lib"
     folder.mkdir(exist_ok=True)
-    for package in (*PACKAGES, module.partition(".")[0]):
+    for package in (*PACKAGES, *(module.partition(".")[0] for module in modules)):
         place = _place(package)
         link = folder / place.name
         if not link.exists():

@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import workloads
 from backends.registry import BACKENDS
-from bench import envs
+from bench import envs, scratch
 from bench.contract import Cell
 from bench.grid import choose
 from bench.options import DEFAULT_BACKENDS
@@ -64,6 +65,16 @@ def cell(backend: str, model: str, **changes: Any) -> Cell:
     return replace(made, **changes)
 
 
+def _environment(backend: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """What a worker's environment has of the backend's own variables, and of threads."""
+    entry = BACKENDS[backend]
+    threads = dict.fromkeys(scratch.THREADS, str(THREADS))
+    carried = {
+        entry.setting_env[key]: settings[key] for key in settings if key in entry.setting_env
+    }
+    return {**os.environ, **threads, **entry.env, **carried, "PYTHONPATH": str(ROOT)}
+
+
 def in_environment(backend: str, task: dict[str, Any], *, folder: Path) -> Result:
     """Run the driver under the backend's interpreter, in a scratch folder."""
     given, answer = folder / "task.json", folder / "result.json"
@@ -72,7 +83,7 @@ def in_environment(backend: str, task: dict[str, Any], *, folder: Path) -> Resul
     ran = subprocess.run(
         [python(backend), DRIVER, given, answer],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=_environment(backend, task["cell"]["settings"]),
         capture_output=True,
         text=True,
         check=False,

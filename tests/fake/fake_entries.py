@@ -9,7 +9,9 @@ FAKE = Entry(
     modes=("eager", "compiled"),
     imports=("numpy",),
     formats={"native": "fake", "onnx": "fake"},
+    settings={"do": ()},
     cache_dirs=("FAKE_CACHE_DIR",),
+    public="fake_public",
 )
 BROKEN = Entry(
     "fake_broken",
@@ -26,4 +28,5 @@ BROKEN_TORCH = Entry(
     modes=("eager",),
     imports=("torch",),
     formats={},
+    settings={"break": ()},
 )

@@ -156,6 +156,20 @@ def test_only_exports_have_a_format():
     ]
 
 
+def test_all_modes_and_formats_are_each_backends_own():
+    tasks = planned(
+        backends=["both", "eager"], brought=["eager"], workloads=["cnn"], modes=[grid.EVERY]
+    )
+    modes = [(task.cell.backend, task.cell.mode) for task in tasks]
+    assert modes == [("both", "compiled"), ("both", "eager"), ("eager", "eager")]
+    tasks = planned(
+        backends=["both", "eager"], brought=["eager"], workloads=["export"], formats=[grid.EVERY]
+    )
+    formats = {(task.cell.backend, task.cell.format) for task in tasks}
+    assert formats == {("both", "onnx"), ("both", "native"), ("eager", "onnx")}
+    assert all(task.refused is None for task in tasks)
+
+
 def test_settings_are_crossed_with_each_other():
     tasks = planned(settings={"layout": ["nchw", "nhwc"], "graph": ["0", "1"]})
     assert [dict(task.cell.settings) for task in tasks] == [
