@@ -22,7 +22,7 @@ class Entry:
     usual: where another mode is usual under a setting, written ``key=value``: that mode.
     imports: what the health check of an environment imports.
     formats: export formats -> the backend that reads them back.
-    settings: keys of ``--setting`` that its adapter knows -> the values each takes.
+    settings: keys of ``--setting`` that its adapter knows -> the values each takes; () for any.
     cache_dirs: environment variables that name its compile caches; each cell gets fresh ones.
     env: variables that its processes always need, with the reason in a comment at the entry.
     setting_env: setting -> the variable that carries it, for what is read at import.
@@ -95,6 +95,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "jax"},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
+            public="backends.public.jax",
         ),
         "keras": Entry(
             "backends.keras",
@@ -138,6 +139,9 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
             formats={"onnx": "onnxruntime", "native": "mxnet"},
+            sources=("gluonnlp",),
+            public="backends.public.mxnet",
+            public_lock="public",
             archived="2023-11",
         ),
         "paddle": Entry(

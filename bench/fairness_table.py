@@ -61,7 +61,8 @@ def table(found: Iterable[Verdict]) -> Iterator[str]:
     yield "| backend | model | against | ours / theirs | 95 % interval | processes |"
     yield "|---|---|---|---|---|---|"
     for one in found:
+        sure = f"{one.low:.3f} to {one.high:.3f}" if one.processes > 1 else "unknown"
         yield (
-            f"| {one.backend} | {one.model} | {one.public} | {one.ratio:.3f} | "
-            f"{one.low:.3f} to {one.high:.3f} | {one.processes} |"
+            f"| {one.backend} | {one.model} | {one.public} | {one.ratio:.3f} | {sure} |"
+            f" {one.processes} |"
         )

@@ -66,7 +66,7 @@ def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
 
 
 def training(rows: Sequence[Row]) -> Iterator[str]:
-    """Each backend's usual mode at ``small``, fp32, out-of-box: the median over its rows."""
+    """Each backend's usual mode at ``small``, fp32, out-of-box, from its newest run."""
     yield "| backend | version | mode | cnn | transformer | import | first step |"
     yield "|---|---|---|---|---|---|---|"
     for backend in backends_index.names():
@@ -97,11 +97,11 @@ def _usual(rows: Sequence[Row], backend: str) -> list[Row]:
     plain: Row = {"backend": backend, "size": "small", "device": "cpu", "precision": "fp32"}
     plain |= {"track": "out-of-box", "status": "ok", "world_size": 1, "compile_cache": "cold"}
     mode = backends_index.find(backend).modes[0]
-    return [
-        row
-        for row in rows
-        if plain.items() <= row.items() and row["mode"] == mode and "=" not in row["cell_id"]
-    ]
+    found: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: row["started_at"]):
+        if plain.items() <= row.items() and row["mode"] == mode and "=" not in row["cell_id"]:
+            found[row["cell_id"]] = row
+    return list(found.values())
 
 
 def _rate(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""transformers' ResNet and BERT; torch itself has no models, and torchvision's are ours in outline."""
+"""transformers' ResNet and BERT: torch itself ships no models."""
 
 from __future__ import annotations
 

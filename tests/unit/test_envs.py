@@ -303,6 +303,7 @@ def test_the_option_wins_over_the_variable_and_that_over_building(
 
 def test_every_lock_of_the_registry_is_there() -> None:
     wanted = {f"{name}-{device}" for name, entry in BACKENDS.items() for device in entry.locks}
+    wanted |= {f"{name}-{entry.public_lock}" for name, entry in BACKENDS.items() if entry.public}
     folder = ROOT / "backends" / "locks"
     assert {path.stem for path in folder.glob("*.txt")} == wanted
     assert {path.stem for path in folder.glob("*.in")} == wanted

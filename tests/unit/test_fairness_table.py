@@ -34,6 +34,7 @@ def test_one_process_says_nothing_of_how_sure_it_is():
     (found,) = verdicts([row(1.0)])
     assert found.low == 0
     assert found.high > 1e100
+    assert "| 1.000 | unknown | 1 |" in list(table([found]))[2]
 
 
 def test_what_was_not_measured_has_no_verdict():
