@@ -34,7 +34,7 @@ class BasicBlock(HybridBlock):
             self.relu = nn.Activation("relu")
             self.downsample = shortcut(dims, inputs, width, stride=stride)
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803  Gluon's own name
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
         residual = x if self.downsample is None else self.downsample(x)
         x = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(x + residual)
@@ -58,7 +58,7 @@ class Bottleneck(HybridBlock):
             self.relu = nn.Activation("relu")
             self.downsample = shortcut(dims, inputs, outputs, stride=stride)
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
         residual = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(x)))))
@@ -116,7 +116,7 @@ class Cnn(HybridBlock):
             self.avgpool = nn.GlobalAvgPool2D()
             self.fc = nn.Dense(dims.classes, in_units=inputs)
 
-    def hybrid_forward(self, F: Any, image: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, image: Any) -> Any:
         x = self.relu(self.bn1(self.conv1(image)))
         x = x if self.maxpool is None else self.maxpool(x)
         for stage in self.stages:
@@ -144,7 +144,7 @@ class Embeddings(HybridBlock):
             self.token_type_embeddings = nn.Embedding(dims.types, dims.width)
             self.LayerNorm = layer_norm(dims)
 
-    def hybrid_forward(self, F: Any, ids: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, ids: Any) -> Any:
         positions = F.contrib.arange_like(ids, axis=1)
         # Every token is of type 0, so one row serves all.
         types = self.token_type_embeddings(F.zeros_like(positions))
@@ -168,7 +168,7 @@ class SelfAttention(HybridBlock):
             self.key = dense(dims.width, dims.width)
             self.value = dense(dims.width, dims.width)
 
-    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:
         layers = (self.query, self.key, self.value)
         query, key, value = (self.split(F, layer(x)) for layer in layers)
         scores = F.batch_dot(query * self.size**-0.5, key, transpose_b=True)
@@ -179,7 +179,7 @@ class SelfAttention(HybridBlock):
         out = F.transpose(out, (0, 2, 1, 3))
         return F.reshape(out, (-1, self.sequence, self.heads * self.size))
 
-    def split(self, F: Any, x: Any) -> Any:  # noqa: N803
+    def split(self, F: Any, x: Any) -> Any:
         """[B, S, W] -> [B * heads, S, size]."""
         x = F.reshape(x, (-1, self.sequence, self.heads, self.size))
         return F.reshape(F.transpose(x, (0, 2, 1, 3)), (-1, self.sequence, self.size))
@@ -194,7 +194,7 @@ class Output(HybridBlock):
             self.dense = dense(inputs, dims.width)
             self.LayerNorm = layer_norm(dims)
 
-    def hybrid_forward(self, F: Any, x: Any, residual: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, residual: Any) -> Any:
         return self.LayerNorm(self.dense(x) + residual)
 
 
@@ -207,7 +207,7 @@ class Attention(HybridBlock):
             self.self = SelfAttention(dims)
             self.output = Output(dims, dims.width)
 
-    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:
         return self.output(self.self(x, bias), x)
 
 
@@ -220,7 +220,7 @@ class Intermediate(HybridBlock):
             self.dense = dense(dims.width, dims.ffn)
             self.gelu = nn.GELU()
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.gelu(self.dense(x))
 
 
@@ -234,7 +234,7 @@ class Layer(HybridBlock):
             self.intermediate = Intermediate(dims)
             self.output = Output(dims, dims.ffn)
 
-    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:
         x = self.attention(x, bias)
         return self.output(self.intermediate(x), x)
 
@@ -247,7 +247,7 @@ class Layers(HybridBlock):
         with self.name_scope():
             self.layer = sequential(*(Layer(dims) for _ in range(dims.layers)))
 
-    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any, bias: Any) -> Any:
         for layer in self.layer:
             x = layer(x, bias)
         return x
@@ -261,7 +261,7 @@ class Pooler(HybridBlock):
         with self.name_scope():
             self.dense = dense(dims.width, dims.width, activation="tanh")
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.dense(F.squeeze(F.slice_axis(x, axis=1, begin=0, end=1), axis=1))
 
 
@@ -276,7 +276,7 @@ class Encoder(HybridBlock):
             self.pooler = Pooler(dims)
             self.classifier = dense(dims.width, dims.classes)
 
-    def hybrid_forward(self, F: Any, ids: Any, mask: Any) -> Any:  # noqa: N803
+    def hybrid_forward(self, F: Any, ids: Any, mask: Any) -> Any:
         bias = (F.cast(mask, dtype="float32") - 1) * MASKED
         bias = F.expand_dims(F.expand_dims(bias, axis=1), axis=1)
         return self.classifier(self.pooler(self.encoder(self.embeddings(ids), bias)))
@@ -290,7 +290,7 @@ def load_weights(block: HybridBlock, weights: Weights) -> None:
     """Copy the canonical weights in; ValueError names what does not fit."""
     block.initialize()
     # By structural name, as save_parameters writes them; there is no public way.
-    own: dict[str, Parameter] = block._collect_params_with_prefix()  # noqa: SLF001
+    own: dict[str, Parameter] = block._collect_params_with_prefix()  # noqa: SLF001  the only structural names
     values = fill(weights, LAYOUT, into={name: one.shape for name, one in own.items()})
     for name, value in values.items():
         own[name].set_data(mx.nd.array(value, dtype=value.dtype))

@@ -120,7 +120,7 @@ class Inference(Program):
             return {}
         flags = dict(self.model._flags)  # noqa: SLF001  what hybridize was told; no public way
         return {
-            "compiled": bool(self.model._active),  # noqa: SLF001
+            "compiled": bool(self.model._active),  # noqa: SLF001  no public way
             "fused": "sg_mkldnn" in graph_names(self.model),
             "weight_dtypes": sorted(
                 {dtype_name(one.data()) for one in self.model.collect_params().values()}
@@ -131,7 +131,7 @@ class Inference(Program):
 
 def graph_names(block: HybridBlock) -> str:
     """The operators' names in the graph that the block runs; none before its first call."""
-    traced = block._cached_graph  # noqa: SLF001
+    traced = block._cached_graph  # noqa: SLF001  no public way
     return " ".join(traced[1].get_internals().list_outputs()) if traced else ""
 
 

@@ -68,5 +68,5 @@ class Bert(HybridBlock):
             )
             self.bert = BERTClassifier(bert, num_classes=dims.classes)
 
-    def hybrid_forward(self, F: Any, ids: Any, mask: Any) -> Any:  # noqa: N803  Gluon's own name
+    def hybrid_forward(self, F: Any, ids: Any, mask: Any) -> Any:
         return self.bert(ids, F.zeros_like(ids), F.sum(mask, axis=1))
