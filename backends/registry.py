@@ -159,7 +159,9 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("mindspore",),
             formats={"onnx": "onnxruntime", "native": "mindspore"},
-            # Its oneDNN picks an AVX-512 convolution that is many times slower than the AVX2 one.
+            env={"GLOG_v": "3"},  # errors only; it would log every operator that it cannot fuse
+            # On AVX-512 hosts its oneDNN picks a reference kernel for 3x3 convolutions
+            # (jit_uni_ncsp:conv+ref:any), 100 times slower than what it has for AVX2.
             tuned_env={"DNNL_MAX_CPU_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
         ),
         "onnxruntime": Entry(

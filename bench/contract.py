@@ -51,6 +51,7 @@ class BenchError(Exception):
      +-- EnvError        an environment cannot be made     (bench.errors)
      +-- Unsupported     the framework cannot do this: a row, not a failure
      +-- ParityError     the model computes something else: a row with status parity_failed
+     +-- TooSlow         what is left does not fit before the deadline: a row with status timeout
     """
 
 
@@ -60,6 +61,10 @@ class Unsupported(BenchError):
 
 class ParityError(BenchError):
     """The program is not the reference's function; the message says by how much."""
+
+
+class TooSlow(BenchError):
+    """A step takes so long that the cell cannot be measured before its deadline."""
 
 
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})

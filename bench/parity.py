@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.contract import BenchError, Cell, Program
+from bench.contract import BenchError, Cell, Program, TooSlow
 
 STEPS = 5
 
@@ -71,6 +71,23 @@ class Verdict:
     failures: list[str]
 
 
+@dataclass(frozen=True)
+class Patience:
+    """seconds: what is left until the cell's deadline; steps: the fewest that follow the gate."""
+
+    seconds: float
+    steps: int
+
+    def look(self, step_s: float, *, left: int) -> None:
+        """Raise TooSlow if ``left`` steps of the gate and those after it take longer."""
+        needed = (left + self.steps) * step_s
+        if needed > self.seconds:
+            raise TooSlow(
+                f"a step takes {step_s:.3g} s: the {left + self.steps} that are left at least would"
+                f" take {needed:.0f} s, and the deadline is in {self.seconds:.0f} s"
+            )
+
+
 def read_trace(path: Path, *, trains: bool) -> Trace:
     """The training trace, or the export trace (export head, logits and accuracy)."""
     try:
@@ -100,8 +117,13 @@ def _check_whole(trace: Trace, *, trains: bool) -> None:
         raise ValueError(f"{len(trace.losses)} losses instead of {STEPS}")
 
 
-def check(program: Program, trace: Trace, cell: Cell) -> Verdict:
-    """Compare parameter count, logits and, where the cell trains, five losses."""
+def check(
+    program: Program, trace: Trace, cell: Cell, *, patience: Patience | None = None
+) -> Verdict:
+    """Compare parameter count, logits and, where the cell trains, five losses.
+
+    Raises TooSlow as soon as two steps show that the cell will not be done in time.
+    """
     bounds = BOUNDS[cell.precision]
     failures: list[str] = []
     if program.n_params != trace.param_count:
@@ -110,7 +132,7 @@ def check(program: Program, trace: Trace, cell: Cell) -> Verdict:
     _bound(failures, "logits", logits_err, bounds.logits)
     if not cell.trains:
         return Verdict(logits_err, None, [], None, failures)
-    losses, first_step_ns = _train(program, len(trace.losses))
+    losses, first_step_ns = _train(program, len(trace.losses), patience)
     errors = [_relative(ours, theirs) for ours, theirs in zip(losses, trace.losses)]
     _bound(failures, "the loss of step 1", errors[0], bounds.first_loss)
     _bound(failures, f"a loss of steps 2 to {len(errors)}", max(errors[1:]), bounds.losses)
@@ -137,7 +159,7 @@ def _logits_error(program: Program, reference: np.ndarray) -> float:
     return relative_error(program.logits(), reference)
 
 
-def _train(program: Program, count: int) -> tuple[list[float], int]:
+def _train(program: Program, count: int, patience: Patience | None) -> tuple[list[float], int]:
     """Losses of the first steps, and the nanoseconds of the very first (with its lazy compile)."""
     program.wait()
     start = time.perf_counter_ns()
@@ -145,9 +167,12 @@ def _train(program: Program, count: int) -> tuple[list[float], int]:
     program.wait()
     first_step_ns = time.perf_counter_ns() - start
     losses = [program.loss()]
-    for _ in range(count - 1):
+    for done in range(1, count):
+        start = time.perf_counter_ns()
         program.train_step()
         losses.append(program.loss())
+        if done == 1 and patience is not None:
+            patience.look((time.perf_counter_ns() - start) / 1e9, left=count - 2)
     return losses, first_step_ns
 
 

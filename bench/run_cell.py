@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench import clock, machine
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.envs import Env
@@ -25,6 +25,7 @@ Row = dict[str, Any]
 Times = dict[str, Any]
 
 RUN_COMMANDS = 4  # between them the parent looks at the memory of the process tree
+LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
 MAX_BLOCKS = 400
 MAX_LATENCIES = 1000
 MEASURED_BY_CONSUMER = ("export_rung", "export_max_abs_err", "accuracy", "accuracy_reference")
@@ -158,20 +159,27 @@ class _Run:
 
     def _prime(self, child: Child) -> None:
         """Fill the compile caches; the process that is measured then finds them warm."""
-        for command in ("start", "build", "gate", "finish"):
-            self._ask(child, command)
+        self._gate(child)
+        self._ask(child, "finish")
+
+    def _gate(self, child: Child) -> None:
+        """To the parity gate and through it."""
+        self._ask(child, "start")
+        self._ask(child, "build")
+        steps = LEAST_WARMUP + self.task.spec.steps_min if self.cell.trains else 0
+        self._ask(child, "gate", seconds_left=self.deadline - time.monotonic(), steps=steps)
 
     def _train(self, child: Child) -> None:
-        for command in ("start", "build", "gate"):
-            self._ask(child, command)
+        self._gate(child)
         self._measure(child)
         if self.tools.quality:
             self._ask(child, "quality")
         self._ask(child, "finish")
 
     def _export(self, child: Child) -> None:
-        for command in ("start", "build", "gate", "export", "finish"):
-            self._ask(child, command)
+        self._gate(child)
+        self._ask(child, "export")
+        self._ask(child, "finish")
 
     def _serve(self, exported: Row) -> tuple[Row, Times, Ended | None]:
         """Climb the ladder in a fresh process of the backend that reads the format."""

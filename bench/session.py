@@ -87,14 +87,20 @@ class Session:
         self.row["settings"] = self._effective()
         return {}
 
-    def gate(self) -> dict[str, Any]:
-        """The parity gate. A batch other than the reference's gets a program of its own."""
+    def gate(self, *, seconds_left: float, steps: int) -> dict[str, Any]:
+        """The parity gate. A batch other than the reference's gets a program of its own.
+
+        At least ``steps`` steps follow it, and all must be done in ``seconds_left``.
+        """
+        patience = parity.Patience(seconds_left, steps)
         own = self.cell.trains and self.cell.batch != self.trace.batch
         program = self.program
         if own:
             cell = replace(self.cell, batch=self.trace.batch)
             program = self._build(cell, self._batches(cell.batch))
-        verdict = self._timed("parity_s", lambda: parity.check(program, self.trace, self.cell))
+        verdict = self._timed(
+            "parity_s", lambda: parity.check(program, self.trace, self.cell, patience=patience)
+        )
         if own:
             program.close()
         self.row["parity_logits_err"] = verdict.logits_err

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from bench import ladder, memory
-from bench.contract import ParityError, Unsupported
+from bench.contract import ParityError, TooSlow, Unsupported
 from bench.duel import Duel
 from bench.job import Job
 from bench.session import Session
@@ -48,6 +48,8 @@ def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
         reply = {"status": "unsupported", "reason": str(error)}
     except ParityError as error:
         reply = {"status": "parity_failed", "reason": str(error)}
+    except TooSlow as error:
+        reply = {"status": "timeout", "reason": str(error)}
     except Exception as error:  # noqa: BLE001  # every failure is a row; its traceback is logged
         traceback.print_exc()
         reply = {"status": _status(name, error), "reason": f"{name}: {ladder.first_line(error)}"}

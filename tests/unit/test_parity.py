@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import parity
-from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program
+from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program, TooSlow
 
 DIMS = CnnDims(image=8, channels=1, classes=2, stem="3x3", widths=(4,), blocks=(1,))
 # The largest logit is 2, and so is every loss: a relative error of 1e-5 is 2e-5 here.
@@ -267,3 +267,21 @@ def test_a_trace_that_is_not_there_or_not_text_is_refused(tmp_path):
     for path in (tmp_path / "missing.json", tmp_path, binary):
         with pytest.raises(BenchError, match="not a readable trace"):
             parity.read_trace(path, trains=True)
+
+
+def test_a_cell_that_cannot_be_done_in_time_is_given_up_after_two_steps():
+    program = Scripted()
+    with pytest.raises(TooSlow, match=r"the 13 that are left at least would take .* s"):
+        parity.check(program, trace(), cell(), patience=parity.Patience(seconds=0.0, steps=10))
+    assert program.steps == 2
+    patience = parity.Patience(seconds=3600.0, steps=10)
+    assert parity.check(Scripted(), trace(), cell(), patience=patience).failures == []
+
+
+def test_patience_counts_the_steps_of_the_gate_and_those_after_it():
+    patience = parity.Patience(seconds=20.0, steps=17)
+    patience.look(1.0, left=3)  # 20 steps of a second in 20 seconds
+    with pytest.raises(
+        TooSlow, match="a step takes 1.1 s: the 20 that are left at least would take"
+    ):
+        patience.look(1.1, left=3)

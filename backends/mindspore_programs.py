@@ -1,0 +1,139 @@
+"""MindSpore's built models: what is enqueued, and how to wait for it."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+from mindspore.experimental import optim
+
+from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
+
+
+def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
+    """The model's inputs; a copy, because the batches are read-only views."""
+    return tuple(Tensor(np.array(batch[name])) for name in INPUTS[cell.model])
+
+
+class Inference(Program):
+    """Forward passes of ``model`` over batches that are tensors already.
+
+    Compiled: the whole call under ``ms.jit``, one graph for each shape.
+    """
+
+    def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
+        self.cell = cell
+        self.model = model
+        self.n_params = sum(parameter.size for parameter in model.trainable_params())
+        self.inputs = [place(cell, batch) for batch in batches.infer]
+        # A graph read from a file is compiled as it is; within another it fails at a second shape.
+        graph = isinstance(model, nn.GraphCell)
+        self.compiled = graph or cell.mode == "compiled"
+        self.forward = forward(model, compiled=self.compiled and not (cell.trains or graph))
+        self.output: Tensor | None = None
+
+    def infer(self, index: int) -> None:
+        if self.model.training:
+            self.model.set_train(False)
+        self.output = self.forward(*self.inputs[index])
+
+    def logits(self) -> np.ndarray:
+        assert self.output is not None, "infer comes first"
+        logits: np.ndarray = self.output.asnumpy()
+        return logits.astype(np.float32)
+
+    def wait(self) -> None:
+        # ms.runtime.synchronize knows no CPU: it logs an error and returns at once.
+        if self.output is not None:
+            self.output.asnumpy()
+
+    def close(self) -> None:
+        self.__dict__.clear()
+        gc.collect()
+        ms.runtime.empty_cache()
+
+    def facts(self) -> Settings:
+        """What holds for this program; nothing once it is closed."""
+        return {"compiled": self.compiled} if self.__dict__ else {}
+
+
+def forward(model: nn.Cell, *, compiled: bool) -> Callable[..., Tensor]:
+    def run(*inputs: Tensor) -> Tensor:
+        return model(*inputs)
+
+    return ms.jit(run) if compiled else run
+
+
+class Training(Inference):
+    """The quickstart's loop: value_and_grad and an optimizer, compiled as one step or not.
+
+    ``infer`` calls the plain cell: the evaluation mode is only for the gate.
+    """
+
+    def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
+        super().__init__(cell, model, batches)
+        labels = [Tensor(batch["label"].astype(np.int32)) for batch in batches.train]
+        inputs = [place(cell, batch) for batch in batches.train]
+        self.batches = itertools.cycle(list(zip(inputs, labels)))
+        self.optimizer = optimizer(cell.optimizer, model)
+        self.step = step(model, self.optimizer, compiled=self.compiled)
+        self.last_loss: Tensor | None = None
+
+    def train_step(self) -> None:
+        if not self.model.training:
+            self.model.set_train()
+        inputs, label = next(self.batches)
+        self.last_loss = self.step(label, *inputs)
+
+    def loss(self) -> float:
+        assert self.last_loss is not None, "train_step comes first"
+        return float(self.last_loss.asnumpy())
+
+    def wait(self) -> None:
+        super().wait()
+        if self.last_loss is not None:
+            self.last_loss.asnumpy()
+            # The loss is there before the update, which is enqueued last.
+            self.optimizer.parameters[-1].asnumpy()
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        return {**facts, "optimizer": type(self.optimizer).__name__} if facts else facts
+
+
+def step(model: nn.Cell, update: nn.Cell, *, compiled: bool) -> Callable[..., Tensor]:
+    """(label, *inputs) -> the mean loss, after one update."""
+    criterion = nn.CrossEntropyLoss()
+
+    def loss(label: Tensor, *inputs: Tensor) -> Tensor:
+        return criterion(model(*inputs), label)
+
+    weights = update.parameters
+    gradient = ms.value_and_grad(loss, None, weights)
+
+    def train(label: Tensor, *inputs: Tensor) -> Tensor:
+        value, gradients = gradient(label, *inputs)
+        update(gradients)
+        return value
+
+    return ms.jit(train) if compiled else train
+
+
+def optimizer(asked: Optimizer, model: nn.Cell) -> nn.Cell:
+    weights = model.trainable_params()
+    if asked.name == "sgd":
+        # A group of its own, because a decay given beside the weights skips every gamma and beta.
+        group = {"params": weights, "weight_decay": asked.weight_decay}
+        return nn.Momentum([group], learning_rate=asked.lr, momentum=asked.momentum)
+    # nn.AdamWeightDecay has no bias correction, and mint.optim.AdamW is for Ascend only.
+    return optim.AdamW(
+        weights,
+        lr=asked.lr,
+        betas=(asked.beta1, asked.beta2),
+        eps=asked.eps,
+        weight_decay=asked.weight_decay,
+    )
