@@ -167,12 +167,15 @@ def _train(program: Program, count: int, patience: Patience | None) -> tuple[lis
     program.wait()
     first_step_ns = time.perf_counter_ns() - start
     losses = [program.loss()]
-    for done in range(1, count):
-        start = time.perf_counter_ns()
+    start = time.perf_counter_ns()
+    program.train_step()
+    losses.append(program.loss())
+    step_s = (time.perf_counter_ns() - start) / 1e9
+    if patience is not None:
+        patience.look(step_s, left=count - len(losses))
+    while len(losses) < count:
         program.train_step()
         losses.append(program.loss())
-        if done == 1 and patience is not None:
-            patience.look((time.perf_counter_ns() - start) / 1e9, left=count - 2)
     return losses, first_step_ns
 
 

@@ -165,7 +165,7 @@ def test_lower_precisions_have_wider_bounds(precision, within, beyond):
 
 def test_the_first_step_is_timed_from_idle_to_idle(monkeypatch):
     program = Scripted()
-    readings = iter([100, 350])
+    readings = iter([100, 350, 360, 390])  # the first step, and the second, which has no compile
 
     def read():
         program.calls.append("clock")
@@ -281,7 +281,5 @@ def test_a_cell_that_cannot_be_done_in_time_is_given_up_after_two_steps():
 def test_patience_counts_the_steps_of_the_gate_and_those_after_it():
     patience = parity.Patience(seconds=20.0, steps=17)
     patience.look(1.0, left=3)  # 20 steps of a second in 20 seconds
-    with pytest.raises(
-        TooSlow, match="a step takes 1.1 s: the 20 that are left at least would take"
-    ):
+    with pytest.raises(TooSlow, match=r"a step takes 1.1 s: the 20 that are left"):
         patience.look(1.1, left=3)
