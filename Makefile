@@ -64,7 +64,8 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 	@$(PY) -m bench env $(backends) $(call options,DEVICE)
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
-	BENCH_BACKENDS='$(backends)' $(PY) -m pytest
+	$(PY) -m pytest --ignore tests/contract
+	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 2 tests/contract
 
 check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check

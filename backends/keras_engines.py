@@ -1,0 +1,120 @@
+"""Keras's engines: what else differs between them than the name.
+
+Keras takes one of them for a whole process, by $KERAS_BACKEND, when it is imported. ``engine()``
+is that one; the other frameworks are not imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+
+from bench.contract import Settings
+
+Tensor = Any
+Sample = tuple[Any, Any]
+"""A train batch: the model's inputs (an array, or a tuple of them) and the label."""
+
+
+class Engine:
+    """What most of them have in common. tool: the framework's module."""
+
+    modes: tuple[str, ...] = ("compiled", "eager")
+
+    def __init__(self, tool: Any) -> None:
+        self.tool = tool
+
+    def endless(self, samples: Sequence[Sample]) -> Any:
+        """What fit takes for data that does not end; ``place`` has put it where it is needed."""
+        return (sample for sample in itertools.cycle(samples))
+
+    def sync(self, model: keras.Model) -> None:
+        """Let the model see what fit has done. Most engines' fit works on the model itself."""
+
+
+class Jax(Engine):
+    """Always under XLA: ``eager`` compiles each operation by itself."""
+
+    def set_threads(self, threads: int) -> None:
+        """XLA starts a thread for each CPU that the process may use, when jax first computes."""
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+    def threads(self) -> Settings:
+        return {"threads": len(os.sched_getaffinity(0))}
+
+    def place(self, array: np.ndarray) -> Tensor:
+        return self.tool.device_put(array)
+
+    def sync(self, model: keras.Model) -> None:
+        model.jax_state_sync()
+
+    def wait(self) -> None:
+        """All arrays, because during fit only fit knows where the newest weights are."""
+        self.tool.block_until_ready(self.tool.live_arrays())
+
+
+class TensorFlow(Engine):
+    """Graphs, with or without XLA, or eager."""
+
+    modes = ("compiled", "graph", "eager")
+
+    def set_threads(self, threads: int) -> None:
+        self.tool.config.threading.set_intra_op_parallelism_threads(threads)
+        self.tool.config.threading.set_inter_op_parallelism_threads(1)
+
+    def threads(self) -> Settings:
+        threading = self.tool.config.threading
+        return {
+            "threads": threading.get_intra_op_parallelism_threads(),
+            "interop_threads": threading.get_inter_op_parallelism_threads(),
+        }
+
+    def place(self, array: np.ndarray) -> Tensor:
+        return self.tool.constant(array)
+
+    def endless(self, samples: Sequence[Sample]) -> Any:
+        """A tf.data set: of a generator fit would call Python from inside its graph."""
+        stacked = self.tool.nest.map_structure(lambda *arrays: np.stack(arrays), *samples)
+        data = self.tool.data
+        return data.Dataset.from_tensor_slices(stacked).repeat().prefetch(data.AUTOTUNE)
+
+    def wait(self) -> None:
+        self.tool.test.experimental.sync_devices()
+
+
+class Torch(Engine):
+    """Eager as a rule; ``compiled`` is torch.compile around the step."""
+
+    def set_threads(self, threads: int) -> None:
+        self.tool.set_num_threads(threads)
+        if self.tool.get_num_interop_threads() != 1:  # it can be set only once
+            self.tool.set_num_interop_threads(1)
+
+    def threads(self) -> Settings:
+        return {
+            "threads": self.tool.get_num_threads(),
+            "interop_threads": self.tool.get_num_interop_threads(),
+        }
+
+    def place(self, array: np.ndarray) -> Tensor:
+        return self.tool.from_numpy(array.copy())  # torch has no read-only tensors
+
+    def wait(self) -> None:
+        """A CPU's operators return when they are done."""
+
+
+ENGINES: dict[str, Any] = {"jax": Jax, "tensorflow": TensorFlow, "torch": Torch}
+
+
+@cache
+def engine() -> Any:
+    """The engine of this process."""
+    name = keras.backend.backend()
+    return ENGINES[name](importlib.import_module(name))

@@ -1,0 +1,61 @@
+"""Keras's optimizers, so composed that they do what the contract says. They run on each engine."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from bench.contract import Optimizer
+
+
+class L2SGD(keras.optimizers.SGD):
+    """SGD with L2 in the gradient. Keras's own ``weight_decay`` is decoupled from it."""
+
+    def __init__(self, *, l2: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.l2 = l2
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+        variables = trainable_variables or self._trainable_variables
+        decayed = [ops.add(g, ops.multiply(v, self.l2)) for g, v in zip(grads, variables)]
+        return super().apply(decayed, trainable_variables)
+
+
+class DenseAdamW(keras.optimizers.AdamW):
+    """AdamW of TensorFlow's embeddings too, whose gradients are lists of rows (IndexedSlices).
+
+    Keras 3.15.1 squares a row that is listed twice before it adds the two, so the second moment
+    of every repeated token is too small: 1 + 1 instead of (1 + 1) ** 2.
+    """
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+        tensorflow = importlib.import_module("tensorflow")
+        dense = [tensorflow.convert_to_tensor(gradient) for gradient in grads]
+        return super().apply(dense, trainable_variables)
+
+
+def make(asked: Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer that was asked for.
+
+    Keras's momentum is ``v = m*v - lr*g; w += v``: PyTorch's, at a constant rate. Its Adam adds
+    epsilon before the bias of the second moment is corrected, PyTorch's after; beside gradients
+    of an ordinary size both vanish.
+    """
+    if asked.name == "adamw":
+        slices = keras.backend.backend() == "tensorflow"
+        return (DenseAdamW if slices else keras.optimizers.AdamW)(
+            learning_rate=asked.lr,
+            weight_decay=asked.weight_decay,
+            beta_1=asked.beta1,
+            beta_2=asked.beta2,
+            epsilon=asked.eps,
+            name="adamw",
+        )
+    common: dict[str, Any] = {"learning_rate": asked.lr, "momentum": asked.momentum}
+    if asked.weight_decay:
+        return L2SGD(l2=asked.weight_decay, name="sgd", **common)
+    return keras.optimizers.SGD(**common)
