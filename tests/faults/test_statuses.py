@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,19 +32,23 @@ RUN = (sys.executable, "-m", "bench", "run", "--size", "tiny", "--device", "cpu"
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> dict[str, dict]:
-    out = tmp_path_factory.mktemp("statuses") / "all.csv"
-    done = bench(
-        "--workload",
-        "cnn",
-        "--out",
-        str(out),
-        "--timeout",
-        "30",
-        "--memory-limit",
-        "700",
-        "--setting",
-        "do=" + ",".join(EXPECTED),
-    )
+    folder = tmp_path_factory.mktemp("statuses")
+    out = folder / "all.csv"
+    with pytest.MonkeyPatch.context() as patch:
+        # Its scratch folders lie here, so that its workers are told from any others.
+        patch.setenv("TMPDIR", str(folder))
+        done = bench(
+            "--workload",
+            "cnn",
+            "--out",
+            str(out),
+            "--timeout",
+            "30",
+            "--memory-limit",
+            "700",
+            "--setting",
+            "do=" + ",".join(EXPECTED),
+        )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return {row["cell_id"].rpartition("=")[2]: {**row, "_csv": out} for row in files.read(out)}
@@ -77,13 +80,14 @@ def test_what_was_measured_before_the_end_is_kept(rows):
 
 def test_nothing_that_a_worker_started_outlives_its_cell(rows):
     left = []
+    mark = f"BENCH_SCRATCH={rows['nothing']['_csv'].parent}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"BENCH_SCRATCH=" in (folder / "environ").read_bytes():
+            if mark in (folder / "environ").read_bytes():
                 left.append(int(folder.name))
         except OSError:
             continue
-    assert set(left) <= {os.getpid()}
+    assert left == []
 
 
 def test_a_failed_import_is_an_environment_failure(tmp_path):
@@ -117,7 +121,8 @@ def test_the_memory_of_a_child_and_a_grandchild_is_seen(tmp_path):
     family, alone = files.read(out)
     # 300 MB each, besides two bare interpreters of some 10 MiB.
     held = 600e6 / 2**20
-    assert held <= family["peak_host_mib"] - alone["peak_host_mib"] <= 1.05 * held
+    # Pages of the interpreter are shared by more processes, so each counts them for less.
+    assert 0.97 * held <= family["peak_host_mib"] - alone["peak_host_mib"] <= 1.05 * held
 
 
 def test_exports_climb_the_ladder_and_say_where_they_stop(tmp_path):
