@@ -64,7 +64,7 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 	@$(PY) -m bench env $(backends) $(call options,DEVICE)
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
-	$(PY) -m pytest --ignore tests/contract
+	$(PY) -m pytest tests/unit tests/cli tests/faults tests/parity
 	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 2 tests/contract
 
 check: $(STAMP)  ## lint, formatting, types
