@@ -106,7 +106,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             imports=("jax", "torch", "tensorflow", "greenlet"),
             formats={"onnx": "onnxruntime", "native": "keras"},
             settings={"keras_backend": ("jax", "tensorflow", "torch")},
-            cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
+            cache_dirs=("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
             setting_env={"keras_backend": "KERAS_BACKEND"},
         ),
