@@ -65,7 +65,7 @@ TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
     {
         "torch": Entry(
-            "backends.torch",
+            "backends.torch.adapter",
             python="3.11",
             locks=("cpu", "cuda"),
             modes=("eager", "compiled"),
@@ -74,11 +74,11 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
-            public="backends.public.torch",
+            public="backends.torch.public",
             public_lock="public",
         ),
         "tensorflow": Entry(
-            "backends.tensorflow",
+            "backends.tensorflow.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("graph", "compiled", "eager"),
@@ -87,7 +87,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             env=TENSORFLOW_ENV,
         ),
         "jax": Entry(
-            "backends.jax",
+            "backends.jax.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("compiled",),
@@ -95,10 +95,10 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "jax"},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
-            public="backends.public.jax",
+            public="backends.jax.public",
         ),
         "keras": Entry(
-            "backends.keras",
+            "backends.keras.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("compiled", "graph", "eager"),
@@ -111,7 +111,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             setting_env={"keras_backend": "KERAS_BACKEND"},
         ),
         "lightning": Entry(
-            "backends.lightning",
+            "backends.lightning.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("eager", "compiled"),
@@ -120,7 +120,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         "deepspeed": Entry(
-            "backends.deepspeed",
+            "backends.deepspeed.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("eager", "compiled"),
@@ -130,22 +130,22 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={"DS_ACCELERATOR": "cpu"},
             sources=("deepspeed",),
-            prepare="backends.deepspeed_ops",
+            prepare="backends.deepspeed.ops",
         ),
         "mxnet": Entry(
-            "backends.mxnet",
+            "backends.mxnet.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
             formats={"onnx": "onnxruntime", "native": "mxnet"},
             sources=("gluonnlp",),
-            public="backends.public.mxnet",
+            public="backends.mxnet.public",
             public_lock="public",
             archived="2023-11",
         ),
         "paddle": Entry(
-            "backends.paddle",
+            "backends.paddle.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("eager", "compiled"),
@@ -153,7 +153,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "paddle"},
         ),
         "mindspore": Entry(
-            "backends.mindspore",
+            "backends.mindspore.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("eager", "compiled"),
@@ -165,7 +165,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             tuned_env={"DNNL_MAX_CPU_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
         ),
         "onnxruntime": Entry(
-            "backends.onnxruntime",
+            "backends.onnxruntime.adapter",
             python="3.11",
             locks=("cpu",),
             modes=("compiled",),

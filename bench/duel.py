@@ -3,6 +3,11 @@
 Worker half. Both learn by the adapter's own training loop from the same batches, so all that
 differs is the model. They take turns, block by block, A B B A and then B A A B, so that a machine
 that drifts hits both alike.
+
+A module of public models has ``MODELS`` (model -> the public one's name), ``MISSING`` (model ->
+the fact why there is none) and ``build(cell, batches) -> Program``, which puts the public model
+into the adapter's own training loop. Its weights are its own initial ones: a step takes as long
+with any.
 """
 
 from __future__ import annotations

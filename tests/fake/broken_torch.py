@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from backends import torch as adapter
-from backends import torch_models, torch_programs
+from backends.torch import adapter, encoder, programs
 from bench.contract import Batches, Cell, Program, Weights
 
 NAME = "broken_torch"
@@ -55,12 +54,12 @@ def tanh_gelu() -> None:
     def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
         return F.gelu(self.dense(x), approximate="tanh")
 
-    torch_models.Intermediate.forward = forward
+    encoder.Intermediate.forward = forward
 
 
 def summed_loss() -> None:
     mean = F.cross_entropy
-    torch_programs.F.cross_entropy = lambda *given: mean(*given, reduction="sum")
+    programs.F.cross_entropy = lambda *given: mean(*given, reduction="sum")
 
 
 def pad_like_same(model: nn.Module) -> None:

@@ -46,7 +46,7 @@ def test_another_packages_backend_is_listed_and_found(install: Callable[..., Non
 
 def test_it_cannot_replace_one_of_this_project(install: Callable[..., None]) -> None:
     install("torch", "their_module:ENTRY", ENTRY)
-    assert backends_index.find("torch").module == "backends.torch"
+    assert backends_index.find("torch").module == "backends.torch.adapter"
     assert backends_index.names().count("torch") == 1
 
 

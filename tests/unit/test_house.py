@@ -86,7 +86,7 @@ def found(name: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def test_there_are_files_to_look_at():
-    assert {"bench/clock.py", "backends/torch.py", *WORKER_HALF} <= set(SOURCES)
+    assert {"bench/clock.py", "backends/torch/adapter.py", *WORKER_HALF} <= set(SOURCES)
     assert set(SOURCES) >= ADAPTERS
 
 
@@ -172,7 +172,8 @@ def test_the_worker_half_needs_python_3_9_and_numpy_only(name):
 def test_a_file_can_be_read_in_one_go():
     lines = {name: source.count("\n") for name, source in SOURCES.items()}
     assert {name: n for name, n in lines.items() if n > FILE_LINES} == {}
-    assert {name: n for name, n in lines.items() if n >= ADAPTER_LINES and name in ADAPTERS} == {}
+    backends = {name: n for name, n in lines.items() if name.startswith("backends/")}
+    assert {name: n for name, n in backends.items() if n >= ADAPTER_LINES} == {}
 
 
 def test_a_function_fits_a_screen():

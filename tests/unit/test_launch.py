@@ -137,7 +137,7 @@ def links(library):
 
 
 def test_a_worker_sees_this_projects_packages_and_no_others(tmp_path):
-    library = scratch_module.library(tmp_path, "backends.torch")
+    library = scratch_module.library(tmp_path, "backends.torch.adapter")
     root = Path(launch.__file__).resolve().parents[1]
     assert links(library) == {name: root / name for name in ("bench", "backends", "workloads")}
 
@@ -172,7 +172,7 @@ def test_another_projects_adapter_is_linked_alone_and_not_imported(tmp_path, the
 
 
 def test_a_second_worker_of_a_cell_shares_the_library(tmp_path, theirs):
-    first = scratch_module.library(tmp_path, "backends.torch")
+    first = scratch_module.library(tmp_path, "backends.torch.adapter")
     assert scratch_module.library(tmp_path, "their_module") == first
     assert set(links(first)) == {"bench", "backends", "workloads", "their_module.py"}
 

@@ -1,0 +1,104 @@
+"""DeepSpeed: its engine and its ZeRO optimizer around torch's networks, in one process.
+
+The networks and the files are torch's. ZeRO's stage is a setting; with one process there is nothing
+to share, so what is measured of it is its own cost.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from backends.deepspeed import ops
+from backends.torch import adapter as plain
+from backends.torch import models as torch_models
+
+ops.ready()  # before DeepSpeed is imported, which reads it
+
+import deepspeed
+from deepspeed.accelerator import get_accelerator
+
+from backends.deepspeed.programs import Inference, Training
+from backends.torch.programs import device
+from bench import contract
+from bench.contract import Batches, Cell, Program, Settings, Weights
+
+NAME = "deepspeed"
+DIST = "deepspeed"
+launch = contract.one_process
+check = plain.check
+load = plain.load
+gemm = plain.gemm
+peak_device_bytes = plain.peak_device_bytes
+
+
+@cache
+def devices() -> list[str]:
+    """The one kind that DeepSpeed's accelerator stands for in this process."""
+    return [get_accelerator().device_name()]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return plain.unsupported(cell) or _compiler(cell) or _operators()
+
+
+def _compiler(cell: Cell) -> str | None:
+    if cell.mode == "compiled" and cell.settings.get("zero_stage") == "3":
+        # Tried: the losses are right, but a two-layer encoder falls into 133 pieces, and the
+        # compiler gives up at its limit of recompilations.
+        return "torch.compile breaks at the hooks in which ZeRO's third stage gathers parameters"
+    return None
+
+
+def _operators() -> str | None:
+    """Nothing is compiled in a run: the operators come with the environment."""
+    if missing := ops.missing():
+        return (
+            f"DeepSpeed's operators are not built in this environment ({', '.join(missing)}): "
+            "run `python -m backends.deepspeed.ops` with its interpreter"
+        )
+    return None
+
+
+def setup(cell: Cell) -> None:
+    plain.setup(cell)
+    # torch warns of collectives that DeepSpeed calls, in every step of ZeRO's third stage.
+    deprecated = r"`torch\.distributed\.\w+` is deprecated"
+    warnings.filterwarnings("ignore", message=deprecated, category=FutureWarning)
+    if not distributed.is_initialized():
+        # As a launcher says it. The store is in memory: one process needs no port and no file.
+        os.environ["LOCAL_RANK"] = "0"
+        store = distributed.HashStore()
+        distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
+
+
+def effective(cell: Cell) -> Settings:
+    return {
+        **plain.effective(cell),
+        "torch": torch.__version__,
+        "accelerator": get_accelerator().device_name(),
+        "communication": distributed.get_backend(),
+        "processes": distributed.get_world_size(),
+    }
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    network = torch_models.make(cell.dims)
+    torch_models.load_weights(network, weights)
+    # The weights stay contiguous in either track: ZeRO flattens them, and it cannot even send
+    # others at the start ("self.stride(-1) must be 1"). In the tuned track the images are not.
+    network = network.to(device(cell))
+    kind = Training if cell.trains else Inference
+    return kind(cell, network, batches)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, Inference)
+    return program.export(path)

@@ -1,0 +1,108 @@
+"""JAX: flax nnx models, optax updates, one jitted step that donates its state."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.extend.backend import clear_backends
+
+from backends import answers
+from backends.jax import exports, models
+from backends.jax.programs import DTYPES, Inference, Matmul, Split, Training, arrays
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
+
+NAME = "jax"
+DIST = "jax"
+launch = contract.one_process
+
+POOL = "tf_XLAEigen"
+"""What XLA calls the threads that its operators run on."""
+
+
+def devices() -> list[str]:
+    """The kind of the default device, in the core's words; JAX starts only what computes."""
+    found = jax.devices()[0]
+    if found.platform != "gpu":
+        return [found.platform]
+    return ["rocm" if "rocm" in found.client.platform_version else "cuda"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "JAX") or _precision(cell.precision)
+
+
+def _precision(precision: str) -> str | None:
+    if precision == "int8":
+        return "flax has no int8 inference of its own: its quantisers are the packages aqt and qwix"
+    if precision == "fp16":
+        return "XLA's CPU compiler has no fp16 arithmetic: it widens every product to float32"
+    return None if precision in ("fp32", *DTYPES) else f"this adapter has no precision {precision}"
+
+
+def setup(cell: Cell) -> None:
+    """XLA has no option for its threads: it starts one for each CPU that it is allowed to use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < cell.threads:
+        raise Unsupported(f"XLA takes a thread per CPU: {cell.threads} threads, {allowed} allowed")
+    os.sched_setaffinity(0, allowed[: cell.threads])
+    if threads() != cell.threads:
+        clear_backends()  # the device was asked for before: its pool is of another size
+
+
+def threads() -> int:
+    """The size of XLA's pool, counted among this process's threads; its device is started."""
+    jax.devices()
+    names = (path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+    return sum(name == POOL for name in names)
+
+
+def effective(cell: Cell) -> Settings:
+    operand = jnp.ones((64, 64), DTYPES.get(cell.precision, jnp.float32))
+    product = jax.jit(jnp.matmul).lower(operand, operand).compile()
+    # The compiled product, whose operands are of the type that the arithmetic is done in.
+    computes = re.search(r"= (\w+)\[64,64\]\S* dot\(", product.as_text())
+    return {
+        "threads": threads(),
+        "matmul_dtype": str(product(operand, operand).dtype),
+        "dot_computes_in": computes[1] if computes else None,
+        "x64": jax.config.jax_enable_x64,
+        "compile_cache": jax.config.jax_compilation_cache_dir is not None,
+    }
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
+    if cell.trains:
+        return Training(cell, model, batches)
+    return Inference(cell, arrays(model), batches, function=Split(model).evaluate)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, Inference)
+    return exports.write(cell, program, path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with JAX's words if the file is not a valid program. Only ``native`` is JAX's."""
+    exports.read(path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    exported, state = exports.read(path)
+    return Inference(cell, state, batches, function=exported.call)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    return None if _precision(precision) else Matmul(precision, n)
+
+
+def peak_device_bytes(cell: Cell) -> int | None:
+    """None on a CPU, whose memory XLA does not count."""
+    stats = jax.devices()[0].memory_stats()
+    return stats["peak_bytes_in_use"] if stats else None

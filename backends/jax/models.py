@@ -1,0 +1,44 @@
+"""The two networks, and how the canonical weights get into them.
+
+Nothing is initialised: the weight file replaces every value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from backends.jax.cnn import Cnn
+from backends.jax.encoder import Encoder
+from backends.layouts import Layout, fill
+from bench.contract import CnnDims, Dims, Weights
+
+LAYOUT = Layout(
+    conv=(2, 3, 1, 0),
+    dense=(1, 0),
+    names={
+        "conv": {"weight": "kernel"},
+        "dense": {"weight": "kernel"},
+        "embedding": {"weight": "embedding"},
+        "norm": {"weight": "scale", "running_mean": "mean", "running_var": "var"},
+    },
+)
+"""Flax keeps kernels as HWIO and (in, out)."""
+
+
+def make(dims: Dims, weights: Weights, *, dtype: Any = None) -> nnx.Module:
+    """The model with these weights on the default device; ValueError names what does not fit.
+
+    dtype: the compute type; None: float32.
+    """
+    kind: Any = Cnn if isinstance(dims, CnnDims) else Encoder
+    # Traced, not run: initialisers run one by one would each be compiled, 14 s and more in all.
+    graph, state = nnx.split(nnx.eval_shape(lambda: kind(dims, dtype=dtype)))
+    variables = {".".join(map(str, path)): one for path, one in nnx.to_flat_state(state)}
+    shapes = {name: one.get_value().shape for name, one in variables.items()}
+    for name, value in fill(weights, LAYOUT, into=shapes).items():
+        # Copied: XLA may use a numpy array where it lies, and could not donate its memory then.
+        variables[name].set_value(jnp.array(value))
+    return nnx.merge(graph, state)

@@ -1,0 +1,176 @@
+"""JAX's built models: what is enqueued, and how to wait for it.
+
+A program holds a model as flax's performance guide says: split once, its arrays passed to a
+jitted function that merges them while it is traced, so that a step walks no Python objects.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from backends.jax.split import Arrays, Inputs, Split, arrays
+from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
+
+DTYPES = {"bf16": jnp.bfloat16}
+Forward = Callable[[Arrays, Arrays, Inputs], Array]
+
+
+def place(cell: Cell, batch: Batch) -> Inputs:
+    """The model's inputs on the device, images as NHWC, the layout of flax's convolutions."""
+    if cell.model == "cnn":
+        return (jnp.array(channels_last(batch["image"])),)
+    return tuple(integers(batch[name]) for name in INPUTS[cell.model])
+
+
+def channels_last(image: Any) -> Any:
+    """[B, C, H, W] -> [B, H, W, C], of numpy's or JAX's arrays."""
+    return image.transpose(0, 2, 3, 1)
+
+
+def integers(value: np.ndarray) -> Array:
+    """As int32: JAX has no int64 unless all of its types are made 64 bits wide."""
+    return jnp.array(value.astype(np.int32))
+
+
+class Inference(Program):
+    """Forward passes over batches that lie on the device already.
+
+    state: parameters and what else belongs to the model, owned from now on.
+    function: both and a batch's inputs -> logits; compiled once for each batch size.
+    """
+
+    def __init__(
+        self, cell: Cell, state: tuple[Arrays, Arrays], batches: Batches, *, function: Forward
+    ) -> None:
+        self.cell = cell
+        self.params, self.rest = state
+        self.n_params = sum(value.size for value in self.params)
+        self.inputs = [place(cell, batch) for batch in batches.infer]
+        self.function = function
+        self.forward = jax.jit(function)
+        self.output: Array | None = None
+
+    def infer(self, index: int) -> None:
+        self.output = self.forward(self.params, self.rest, self.inputs[index])
+
+    def logits(self) -> np.ndarray:
+        assert self.output is not None, "infer comes first"
+        return np.array(self.output, np.float32)  # a copy: a view would keep the output alive
+
+    def wait(self) -> None:
+        jax.block_until_ready((self.output, self.params, self.rest))
+
+    def close(self) -> None:
+        self.__dict__.clear()
+        gc.collect()
+
+    def facts(self) -> Settings:
+        """What holds for this program, read from its objects; nothing once it is closed."""
+        if not self.__dict__:
+            return {}
+        facts: Settings = {
+            "compiled": isinstance(self.forward, jax.stages.Wrapped),
+            "param_dtype": "/".join(sorted({str(value.dtype) for value in self.params})),
+            # Not computed: jit keeps the trace for the first call.
+            "logits_dtype": str(
+                self.forward.eval_shape(self.params, self.rest, self.inputs[0]).dtype
+            ),
+        }
+        if self.cell.model == "cnn":
+            last = self.inputs[0][0].shape[-1] == self.cell.dims.channels
+            facts["memory_format"] = "channels_last" if last else "contiguous"
+        return facts
+
+
+class Training(Inference):
+    """Loss, gradients and optax's update in one compiled step that reuses its inputs' memory.
+
+    model: any nnx module; its arrays are donated, so nothing else may use it any more.
+    """
+
+    def __init__(self, cell: Cell, model: nnx.Module, batches: Batches) -> None:
+        split = Split(model)
+        super().__init__(cell, arrays(model), batches, function=split.evaluate)
+        placed = [(place(cell, batch), integers(batch["label"])) for batch in batches.train]
+        self.batches = itertools.cycle(placed)
+        self.optimizer = optimizer(cell.optimizer)
+        self.moments = jax.jit(self.optimizer.init)(self.params)
+        self.step = jax.jit(make_step(split, self.optimizer), donate_argnums=(0, 1, 2))
+        self.last_loss: Array | None = None
+
+    def train_step(self) -> None:
+        inputs, label = next(self.batches)
+        self.params, self.rest, self.moments, self.last_loss = self.step(
+            self.params, self.rest, self.moments, inputs, label
+        )
+
+    def loss(self) -> float:
+        assert self.last_loss is not None, "train_step comes first"
+        return float(self.last_loss)
+
+    def wait(self) -> None:
+        jax.block_until_ready((self.last_loss, self.moments))
+        super().wait()
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if facts:
+            # Optax's optimizers are functions: what they are shows in the states that they keep.
+            states = jax.tree.leaves(self.moments, is_leaf=lambda node: hasattr(node, "_fields"))
+            facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+        return facts
+
+
+def make_step(split: Split, update: optax.GradientTransformation) -> Any:
+    """The whole step as one function of arrays; it is compiled at its first call."""
+
+    def step(
+        params: Arrays, rest: Arrays, moments: Any, inputs: Inputs, label: Array
+    ) -> tuple[Arrays, Arrays, Any, Array]:
+        gradient = jax.value_and_grad(split.train, has_aux=True)
+        (loss, rest), grads = gradient(params, rest, inputs, label)
+        updates, moments = update.update(grads, moments, params)
+        return optax.apply_updates(params, updates), rest, moments, loss
+
+    return step
+
+
+def optimizer(asked: Optimizer) -> optax.GradientTransformation:
+    """Optax's own optimizers; its SGD has no decay of its own, so L2 is added before it."""
+    if asked.name == "sgd":
+        decay = optax.add_decayed_weights(asked.weight_decay)
+        return optax.chain(decay, optax.sgd(asked.lr, momentum=asked.momentum or None))
+    return optax.adamw(
+        asked.lr,
+        b1=asked.beta1,
+        b2=asked.beta2,
+        eps=asked.eps,
+        weight_decay=asked.weight_decay,
+    )
+
+
+class Matmul:
+    """An n x n x n matrix product in one precision."""
+
+    def __init__(self, precision: str, n: int) -> None:
+        # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
+        values = np.random.default_rng(0).random((2, n, n), np.float32)
+        self.left, self.right = jnp.array(values, DTYPES.get(precision, jnp.float32))
+        self.product = jax.jit(jnp.matmul)
+        self.out: Array | None = None
+
+    def run(self) -> None:
+        self.out = self.product(self.left, self.right)
+
+    def wait(self) -> None:
+        jax.block_until_ready(self.out)

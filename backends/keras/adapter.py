@@ -1,0 +1,98 @@
+"""Keras: ``compile`` and ``fit`` on the engine that the cell asks for, jax unless it does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it once, when it is imported
+
+import keras
+from keras import ops
+
+from backends import answers
+from backends.keras import exports, models
+from backends.keras.engines import ENGINES, engine
+from backends.keras.programs import DTYPES, Inference, Matmul, Training
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+
+NAME = "keras"
+DIST = "keras"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes
+
+POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+
+
+def devices() -> list[str]:
+    """Nothing is probed: it would start jax before ``setup`` has chosen its threads, and the lock
+    holds CPU builds of all three engines.
+    """
+    return ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell)
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision == "int8":
+        return "Keras's quantize('int8') changes dense layers only: convolutions stay float32"
+    if cell.precision not in POLICIES:
+        return f"Keras has no dtype policy for precision {cell.precision!r}"
+    on_jax = cell.settings.get("keras_backend", "jax") == "jax"
+    if cell.precision == "fp16" and cell.model == "transformer" and on_jax:
+        return "XLA on a CPU has no F16_F16_F32 product, which Keras's attention on jax asks for"
+    return None
+
+
+def _mode(cell: Cell) -> str | None:
+    name = cell.settings.get("keras_backend", "jax")
+    if cell.mode not in ENGINES[name].modes:
+        return f"Keras on {name} has no {cell.mode} mode: it is {' or '.join(ENGINES[name].modes)}"
+    return None
+
+
+def setup(cell: Cell) -> None:
+    asked, running = cell.settings.get("keras_backend", "jax"), keras.backend.backend()
+    assert asked == running, f"$KERAS_BACKEND made Keras run on {running}, not on {asked}"
+    engine().set_threads(cell.threads)
+    keras.config.set_dtype_policy(POLICIES[cell.precision])
+
+
+def effective(cell: Cell) -> Settings:
+    """What is in force, read back from Keras and its engine."""
+    product = keras.layers.Dense(2, name="probe")(ops.ones((2, 2)))
+    return {
+        **engine().threads(),
+        "matmul_dtype": keras.backend.standardize_dtype(product.dtype),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "keras_backend": keras.backend.backend(),
+        "keras_backend_version": engine().tool.__version__,
+    }
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = models.make(cell.dims)
+    models.load_weights(model, weights)
+    return Training(cell, model, batches) if cell.trains else Inference(cell, model, batches)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, Inference)
+    return exports.write(cell, program.model, path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with Keras's words if the file is not a valid model. Only ``native`` is Keras's."""
+    exports.read(path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    return Inference(cell, exports.read(path), batches)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    return Matmul(precision, n) if precision in DTYPES else None

@@ -1,0 +1,159 @@
+"""Keras's built models: ``fit`` one batch at a time, and ``predict_on_batch``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from backends.keras import models, optimizers
+from backends.keras.engines import engine
+from backends.stepwise import Pause, Stepwise
+from bench.contract import INPUTS, Batch, Batches, Cell, Program, Settings
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+ENDLESS = 2**40  # steps in the one epoch that fit is asked for
+
+
+def how(cell: Cell) -> dict[str, bool]:
+    """The cell's mode in the words of ``Model.compile``. On torch run_eagerly changes nothing."""
+    return {"jit_compile": cell.mode == "compiled", "run_eagerly": cell.mode == "eager"}
+
+
+def inputs_of(cell: Cell, batch: Batch) -> Any:
+    """The model's inputs as it takes them: images channels last, ids and mask int32."""
+    if cell.model == "cnn":
+        return np.ascontiguousarray(batch["image"].transpose(0, 2, 3, 1))
+    # A tuple: tf.data takes a list for one tensor.
+    return tuple(batch[name].astype(np.int32) for name in INPUTS[cell.model])
+
+
+def place(value: Any) -> Any:
+    return keras.tree.map_structure(engine().place, value)
+
+
+class Inference(Program):
+    """Forward passes by ``predict_on_batch``, which returns when the logits are on the host."""
+
+    def __init__(self, cell: Cell, model: keras.Model, batches: Batches) -> None:
+        self.cell = cell
+        self.model = model
+        self.n_params = models.count(model)
+        self.inputs = [place(inputs_of(cell, batch)) for batch in batches.infer]
+        self.output: np.ndarray | None = None
+        self.prepare(batches)
+
+    def prepare(self, batches: Batches) -> None:
+        self.model.compile(optimizer=None, **how(self.cell))
+
+    def infer(self, index: int) -> None:
+        self.output = self.model.predict_on_batch(self.inputs[index])
+
+    def logits(self) -> np.ndarray:
+        assert self.output is not None, "infer comes first"
+        return np.array(self.output, np.float32)
+
+    def wait(self) -> None:
+        engine().wait()
+
+    def close(self) -> None:
+        self.__dict__.clear()
+        models.forget()
+
+    def facts(self) -> Settings:
+        """What holds for this program, read from its objects; nothing once it is closed."""
+        if not self.__dict__:
+            return {}
+        facts = {"jit_compile": self.model.jit_compile, "run_eagerly": self.model.run_eagerly}
+        return {**facts, **models.layout(self.model)}
+
+
+class LastLoss(keras.Model):
+    """A model that logs the loss of its last batch, where Keras logs an epoch's mean so far."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        self.metrics[0].reset_state()  # Keras's own mean of losses
+        return super().compute_loss(*args, **kwargs)
+
+
+class Pausing(keras.callbacks.Callback):
+    """Pauses fit between two batches.
+
+    Before a batch, not behind one: a callback there gets the logs as Python numbers, and making
+    them would wait for every step.
+    """
+
+    def __init__(self, pause: Pause) -> None:
+        super().__init__()
+        self.pause = pause
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch:
+            self.pause()
+
+
+class Training(Inference):
+    """Keras's own ``fit``."""
+
+    def prepare(self, batches: Batches) -> None:
+        placed = [
+            place((inputs_of(self.cell, batch), batch["label"].astype(np.int32)))
+            for batch in batches.train
+        ]
+        model = LastLoss(self.model.input, self.model.output)
+        model.compile(
+            optimizer=optimizers.make(self.cell.optimizer),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            **how(self.cell),
+        )
+        self.model = model
+        data = engine().endless(placed)
+
+        def fit(pause: Pause) -> None:
+            callbacks = [Pausing(pause)]
+            model.fit(data, steps_per_epoch=ENDLESS, shuffle=False, verbose=0, callbacks=callbacks)
+
+        self.stepwise = Stepwise(fit)
+
+    def train_step(self) -> None:
+        self.stepwise.step()
+
+    def loss(self) -> float:
+        engine().sync(self.model)
+        return float(self.model.get_metrics_result()["loss"])
+
+    def infer(self, index: int) -> None:
+        engine().sync(self.model)
+        super().infer(index)
+
+    def close(self) -> None:
+        if self.__dict__:
+            self.stepwise.close()
+        super().close()
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if not facts:
+            return facts
+        optimizer = self.model.optimizer
+        facts["optimizer"] = type(optimizer).__name__
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            facts["optimizer"] += f" of {type(optimizer.inner_optimizer).__name__}"
+        return facts
+
+
+class Matmul:
+    """An n x n x n matrix product in one precision."""
+
+    def __init__(self, precision: str, n: int) -> None:
+        random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
+        self.left, self.right = (ops.cast(place(one), DTYPES[precision]) for one in random)
+        self.out: Any = None
+
+    def run(self) -> None:
+        self.out = ops.matmul(self.left, self.right)
+
+    def wait(self) -> None:
+        engine().wait()

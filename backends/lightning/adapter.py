@@ -1,0 +1,59 @@
+"""Lightning: a LightningModule under ``Trainer.fit``, timed through the Trainer's callbacks.
+
+The networks, the files and the device are torch's; Lightning's own is the training loop.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+
+from backends.lightning.programs import PRECISIONS, Training, wrapped
+from backends.torch import adapter as plain
+from backends.torch import models as torch_models
+from backends.torch.programs import DTYPES, Inference, device, memory_format
+from bench import contract
+from bench.contract import Batches, Cell, Program, Settings, Weights
+
+NAME = "lightning"
+DIST = "lightning"
+launch = contract.one_process
+devices = plain.devices
+unsupported = plain.unsupported
+export = plain.export
+check = plain.check
+load = plain.load
+gemm = plain.gemm
+peak_device_bytes = plain.peak_device_bytes
+
+
+def setup(cell: Cell) -> None:
+    plain.setup(cell)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+def effective(cell: Cell) -> Settings:
+    where = device(cell)
+    with precision(cell).forward_context():
+        product = torch.ones(2, 2, device=where).mm(torch.ones(2, 2, device=where))
+    dtype = str(product.dtype).removeprefix("torch.")
+    return {**plain.effective(cell), "matmul_dtype": dtype, "torch": torch.__version__}
+
+
+def precision(cell: Cell) -> Precision:
+    """The plugin that a Trainer makes of the cell's precision."""
+    if cell.precision not in DTYPES:
+        return Precision()
+    return MixedPrecision(PRECISIONS[cell.precision], device(cell).type)
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    network = torch_models.make(cell.dims)
+    torch_models.load_weights(network, weights)
+    network = network.to(device=device(cell), memory_format=memory_format(cell))
+    network.train(cell.trains)
+    if cell.trains:
+        return Training(cell, network, batches)
+    return Inference(cell, network, batches, forward=wrapped(cell, network))

@@ -1,0 +1,146 @@
+"""Lightning's built models: a LightningModule, and ``Trainer.fit`` advanced batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backends.stepwise import Pause, Stepwise
+from backends.torch import programs as torch_programs
+from backends.torch.programs import device, place
+from bench.contract import Batches, Cell, Optimizer, Settings
+
+Sample = tuple[tuple[Tensor, ...], Tensor]
+"""The model's inputs, and the labels."""
+
+PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Classifier(LightningModule):
+    """Any network that maps the model's inputs to logits, with its loss and its optimizer."""
+
+    def __init__(self, network: nn.Module, optimizer: Optimizer, *, fused: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.asked = optimizer
+        self.fused = fused
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.network(*inputs)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        inputs, label = batch
+        return F.cross_entropy(self(*inputs), label)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch_programs.optimizer(self.asked, self, fused=self.fused)
+
+
+def wrapped(cell: Cell, network: nn.Module) -> Any:
+    """The LightningModule around a network, compiled as a whole where the cell asks for it."""
+    module = Classifier(network, cell.optimizer, fused=cell.track == "tuned")
+    # dynamic=False: a program's shapes are fixed, so each deserves code of its own.
+    return torch.compile(module, dynamic=False) if cell.mode == "compiled" else module
+
+
+class Endless:
+    """A train loader over samples that lie on the device; it starts again where they end."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.samples = samples
+
+    def __iter__(self) -> Iterator[Sample]:
+        return itertools.cycle(self.samples)
+
+
+class Pace(Callback):
+    """Pauses ``fit`` before its first batch and after every batch, whose loss it keeps."""
+
+    def __init__(self, pause: Pause) -> None:
+        self.pause = pause
+        self.loss: Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.pause()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *batch: Any
+    ) -> None:
+        self.loss = outputs["loss"]
+        self.pause()
+
+
+class Training(torch_programs.Inference):
+    """``Trainer.fit`` over an endless loader; ``infer`` uses the plain network, as torch's does."""
+
+    def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
+        super().__init__(cell, model, batches, forward=wrapped(cell, model))
+        to = device(cell)
+        samples = [
+            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
+            for batch in batches.train
+        ]
+        self.loop = Stepwise(lambda pause: self._fit(pause, Endless(samples)))
+        self.loop.step()  # to the first batch: what fit sets up belongs to the build
+
+    def _fit(self, pause: Pause, loader: Endless) -> None:
+        self.pace = Pace(pause)
+        self.trainer = trainer(self.cell, self.pace)
+        self.trainer.fit(self.forward, train_dataloaders=loader)
+
+    def train_step(self) -> None:
+        if not self.model.training:
+            self.model.train()
+        self.loop.step()
+
+    def loss(self) -> float:
+        assert self.pace.loss is not None, "train_step comes first"
+        return float(self.pace.loss)
+
+    def infer(self, index: int) -> None:
+        if self.model.training:
+            self.model.eval()
+        with torch.inference_mode(), self.autocast:
+            self.output = self.model(*self.inputs[index])
+
+    def close(self) -> None:
+        self.loop.close()
+        super().close()
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if not facts:
+            return facts
+        module, optimizer = self.trainer.lightning_module, self.trainer.optimizers[0]
+        # fit has taken the compiled form apart and keeps what it compiled with in the module.
+        facts["compiled"] = module._compiler_ctx is not None  # noqa: SLF001  no public way
+        facts["precision"] = self.trainer.precision
+        facts["strategy"] = type(self.trainer.strategy).__name__
+        facts["accelerator"] = type(self.trainer.accelerator).__name__
+        facts["optimizer"] = type(optimizer).__name__
+        facts["optimizer_fused"] = bool(optimizer.param_groups[0]["fused"])
+        return facts
+
+
+def trainer(cell: Cell, pace: Pace) -> Trainer:
+    """A Trainer that only trains: what it would write, print or log is turned off."""
+    return Trainer(
+        accelerator="cpu" if cell.device == "cpu" else "cuda",
+        devices=1,
+        precision=PRECISIONS[cell.precision],
+        max_epochs=-1,
+        max_steps=-1,
+        callbacks=[pace],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )

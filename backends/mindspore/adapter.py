@@ -1,0 +1,133 @@
+"""MindSpore: PYNATIVE or ms.jit, value_and_grad and MindSpore's own optimizers."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+from backends import answers
+from backends.mindspore import exports, models
+from backends.mindspore.programs import Inference, Training
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+
+NAME = "mindspore"
+DIST = "mindspore"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes  # max_memory_allocated counts nothing on a CPU
+
+SMALLEST_POOL = 2  # threads: one actor and one kernel thread, even if one thread is asked for
+POOL = ("ActorThread", "KernelThread")  # what MindSpore calls the threads that compute
+ISA_LIMITS = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
+
+
+def devices() -> list[str]:
+    """The CPU: this environment's build is for no other device."""
+    return ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "MindSpore") or _precision(cell)
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision == "bf16":
+        return (
+            "MindSpore's MatMul and Conv2D have no bfloat16 kernel on a CPU"
+            " (Select CPU operator[MatMul] fail! Unsupported data type!)"
+        )
+    if cell.precision == "fp16":
+        return (
+            "MindSpore has no float16 products on a CPU: it casts the operands of MatMul and"
+            " Conv2D to float32, and oneDNN multiplies float32"
+        )
+    if cell.precision == "int8":
+        return "MindSpore itself has no int8 inference: it moved to MindSpore Lite"
+    return None if cell.precision == "fp32" else f"MindSpore has no precision {cell.precision!r}"
+
+
+def setup(cell: Cell) -> None:
+    ms.set_device("CPU")
+    # Its successor, runtime.dispatch_threads_num, sets the actors among them, not the pool.
+    ms.set_context(mode=ms.PYNATIVE_MODE, runtime_num_threads=cell.threads)
+    if cell.threads < SMALLEST_POOL:
+        # The pool never has less than two threads, so they share one CPU; and operators are not
+        # queued then, because the queues' threads spin while they wait, on the CPU that computes.
+        ms.runtime.launch_blocking()
+        last = {max(os.sched_getaffinity(0))}
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), last)
+
+
+def effective(cell: Cell) -> Settings:
+    """What is in force.
+
+    threads: of MindSpore's pool, as far as there are CPUs for them.
+    """
+    ones = Tensor(np.ones((2, 2), np.float32))
+    product = ops.matmul(ones, ones)
+    product.asnumpy()  # the pool starts with the first operator
+    pool = _pool()
+    return {
+        "threads": min(pool, len(os.sched_getaffinity(0))),
+        "pool_threads": pool,
+        "runtime_num_threads": ms.get_context("runtime_num_threads"),
+        "matmul_dtype": str(product.dtype).lower(),
+        "deterministic": ms.get_context("deterministic"),
+        "max_cpu_isa": {name: os.environ.get(name, "") for name in ISA_LIMITS},
+    }
+
+
+def _pool() -> int:
+    """How many threads MindSpore's pool has, counted by their names."""
+    tasks = Path("/proc/self/task").iterdir()
+    names = Counter((task / "comm").read_text().partition("_")[0] for task in tasks)
+    return sum(names[kind] for kind in POOL)
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = models.make(cell.dims)
+    models.load_weights(model, weights)
+    model.set_train(cell.trains)
+    kind = Training if cell.trains else Inference
+    return kind(cell, model, batches)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, Inference)
+    return exports.write(cell, program.model, program.inputs[0], path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with MindSpore's words if the file is no MINDIR. Only ``native`` is MindSpore's."""
+    exports.read(path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    return Inference(cell, exports.read(path), batches)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    return Matmul(n) if precision == "fp32" else None
+
+
+class Matmul:
+    """An n x n x n matrix product in float32."""
+
+    def __init__(self, n: int) -> None:
+        draw = np.random.default_rng(0)
+        self.left, self.right = (Tensor(draw.random((n, n), np.float32)) for _ in range(2))
+        self.out: Tensor | None = None
+
+    def run(self) -> None:
+        self.out = ops.matmul(self.left, self.right)
+
+    def wait(self) -> None:
+        if self.out is not None:
+            self.out.asnumpy()

@@ -1,0 +1,128 @@
+"""MXNet: Gluon HybridBlocks, hybridized or not; contrib's mixed precision and int8."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import mxnet as mx
+from mxnet.contrib import amp
+from mxnet.gluon import nn
+
+from backends import answers
+from backends.mxnet import exports, models
+from backends.mxnet.programs import (
+    Inference,
+    Matmul,
+    Training,
+    dtype_name,
+    n_params,
+    place,
+    prepared,
+)
+from bench import contract
+from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings, Weights
+
+NAME = "mxnet"
+DIST = "mxnet"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes
+
+# What libmxnet.so is linked with: these are the copies that it uses.
+_openmp = ctypes.CDLL("libgomp.so.1")
+_openblas = ctypes.CDLL(str(Path(mx.__file__).with_name("libopenblas.so.0")))
+
+
+def devices() -> list[str]:
+    """``cpu``: what the wheel is built for (``mx.runtime.Features`` has no CUDA)."""
+    return ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "MXNet") or _precision(cell) or _mode(cell)
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision == "fp16":
+        return 'MXNet has no float16 products on a CPU: "FP16 gemm on cpu not implemented!"'
+    if cell.precision not in ("fp32", "bf16", "int8"):
+        return f"MXNet has no precision {cell.precision!r}"
+    return None
+
+
+def _mode(cell: Cell) -> str | None:
+    if cell.mode == "eager" and cell.format == "native":
+        return "an exported symbol always runs as one cached graph: MXNet has no eager mode for it"
+    return None
+
+
+def setup(cell: Cell) -> None:
+    """Check the threads, which are MXNet's from the start, and begin mixed precision.
+
+    BenchError if OMP_NUM_THREADS was another number when MXNet was loaded: its engine's threads
+    take theirs from there and from nowhere else.
+    """
+    if (found := _openmp.omp_get_max_threads()) != cell.threads:
+        asked = os.environ.get("OMP_NUM_THREADS")
+        raise BenchError(
+            f"MXNet runs {found} threads, not {cell.threads}: it takes them from OMP_NUM_THREADS"
+            f" when it is loaded, and that is {asked}"
+        )
+    if cell.precision == "bf16" and cell.trains:
+        amp.init("bfloat16")  # for the whole process, once
+
+
+def effective(cell: Cell) -> Settings:
+    """What is in force, read back from the libraries that MXNet loaded."""
+    features = mx.runtime.Features()
+    return {
+        "threads": _openmp.omp_get_max_threads(),
+        "openblas_threads": _openblas.openblas_get_num_threads(),
+        "matmul_dtype": _matmul_dtype(cell),
+        "onednn": features.is_enabled("MKLDNN"),
+    }
+
+
+def _matmul_dtype(cell: Cell) -> str:
+    """The type of a small dense layer's product; to infer, of the weight that it multiplies by."""
+    layer = nn.Dense(2, in_units=2, use_bias=False)
+    layer.initialize(mx.init.One())
+    inputs = (mx.nd.ones((2, 2)),)
+    if cell.trains:
+        return dtype_name(layer(*inputs))
+    parameters = prepared(cell, layer, [inputs]).collect_params().values()
+    return dtype_name(max((one.data() for one in parameters), key=lambda array: array.size))
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = models.make(cell.dims)
+    models.load_weights(model, weights)
+    if cell.trains:
+        return Training(cell, model, batches)
+    count = n_params(model)
+    model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
+    return Inference(cell, model, batches, n_params=count)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, Inference)
+    return exports.write(cell, program, path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with MXNet's words if the files are not a whole model. Only ``native`` is MXNet's."""
+    exports.read(cell, path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    model = exports.read(cell, path)
+    # Not at export, where the fused graph would be written. int8 is fused when it is made; bf16
+    # folds BatchNorm into weights that are rounded already: the tiny cnn was 0.13 off.
+    fuse = cell.track == "tuned" and cell.precision == "fp32"
+    return Inference(cell, model, batches, n_params=n_params(model), fuse=fuse)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    return Matmul(precision, n) if precision in ("fp32", "bf16") else None

@@ -1,0 +1,145 @@
+"""PaddlePaddle: dynamic layers, or jit.to_static; its files are served by paddle.inference."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle.base import core
+
+from backends import answers
+from backends.paddle import exports, models, served
+from backends.paddle.programs import Inference, Matmul, Training
+from backends.paddle.served import Served
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+
+NAME = "paddle"
+DIST = "paddlepaddle"
+launch = contract.one_process
+peak_device_bytes = contract.no_device_bytes
+
+SERIAL = "FLAGS_new_executor_serial_run"
+
+
+def devices() -> list[str]:
+    """``cpu`` only: its lock is Paddle's CPU wheel."""
+    return ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "Paddle") or _precision(cell)
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision == "fp32":
+        return None
+    if cell.precision == "int8":
+        return (
+            "paddle.inference runs a float32 program in float32 even with int8 switched on:"
+            " it needs one that PaddleSlim, another package, has quantised"
+        )
+    if cell.precision not in ("bf16", "fp16"):
+        return f"Paddle has no precision {cell.precision!r}"
+    if cell.precision == "bf16" and cell.format == "native":
+        return _served_bf16(cell)
+    return (
+        "paddle.amp.auto_cast has no effect on a CPU (a product in it stays float32), and no"
+        f" {cell.precision} matrix product or convolution is registered for a CPU"
+    )
+
+
+def _served_bf16(cell: Cell) -> str | None:
+    if cell.mode != "compiled":
+        return "on a CPU only paddle.inference's graphs compute in bfloat16: mode compiled"
+    if not core.supports_bfloat16():
+        return "paddle.inference computes in bfloat16 on CPUs with AVX-512 only"
+    return None
+
+
+def setup(cell: Cell) -> None:
+    paddle.set_device("cpu")
+    if cell.track == "tuned" and "GenuineIntel" not in Path("/proc/cpuinfo").read_text():
+        # MKL takes SSE on other makers' CPUs unless told AVX2; it looks at its first use.
+        os.environ["MKL_DEBUG_CPU_TYPE"] = "5"
+    core.set_num_threads(cell.threads)
+    # A static graph's executor has four threads of its own, however many were asked for.
+    paddle.set_flags({SERIAL: True})
+
+
+def effective(cell: Cell) -> Settings:
+    mkl = _library("libmklml_intel.so")
+    return {
+        "threads": _library("libiomp5.so").omp_get_max_threads(),
+        "mkl_threads": mkl.MKL_Get_Max_Threads(),
+        "mkl_cpu_type": mkl.mkl_serv_cpu_detect(),  # 0: SSE, 5: AVX2
+        "serial_executor": paddle.get_flags(SERIAL)[SERIAL],
+        "matmul_dtype": _matmul_dtype(cell),
+    }
+
+
+@cache
+def _library(name: str) -> Any:
+    """One of the libraries that Paddle has loaded; it can set its threads but not say them."""
+    assert paddle.__file__
+    return ctypes.CDLL(str(Path(paddle.__file__).with_name("libs") / name))
+
+
+@cache
+def _served_dtype(precision: str, threads: int) -> str:
+    return served.dtype(precision, threads)
+
+
+def _matmul_dtype(cell: Cell) -> str:
+    if cell.precision == "bf16":
+        return _served_dtype(cell.precision, cell.threads)
+    product = paddle.matmul(paddle.ones([2, 2]), paddle.ones([2, 2]))
+    return str(product.dtype).rpartition(".")[2]
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = models.make(cell.dims)
+    models.load_weights(model, weights)
+    if cell.trains:
+        model.train()
+        return Training(cell, model, batches, forward=_forward(cell, model))
+    model.eval()
+    if cell.precision == "bf16":
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            exports.write_native(cell, model, Path(folder))
+            return Served(cell, Path(folder), batches, model=model)
+    return Inference(cell, model, batches, forward=_forward(cell, model))
+
+
+def _forward(cell: Cell, model: paddle.nn.Layer) -> Any:
+    """The bound method, not the layer: to_static of a layer would replace its own ``forward``."""
+    if cell.mode == "compiled":
+        return paddle.jit.to_static(model.forward, full_graph=True)
+    return model
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, (Inference, Served))
+    assert program.model is not None, "a file that was loaded is there already"
+    write = exports.write_onnx if cell.format == "onnx" else exports.write_native
+    return write(cell, program.model, path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise if the file is not a valid program. Only ``native`` is Paddle's."""
+    exports.check(path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    """In either mode by paddle.inference, which is how Paddle serves its files."""
+    return Served(cell, path, batches)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    return Matmul(n) if precision == "fp32" else None

@@ -1,0 +1,28 @@
+"""The two networks, and how the canonical weights get into them.
+
+Initialisers are Paddle's own and of no consequence: ``load_weights`` replaces every value.
+"""
+
+from __future__ import annotations
+
+from paddle import nn
+
+from backends.layouts import Layout, fill
+from backends.paddle.cnn import Cnn
+from backends.paddle.encoder import Encoder
+from bench.contract import CnnDims, Dims, Weights
+
+LAYOUT = Layout(
+    dense=(1, 0),
+    names={"norm": {"running_mean": "_mean", "running_var": "_variance"}},
+)
+
+
+def make(dims: Dims) -> nn.Layer:
+    return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+
+
+def load_weights(model: nn.Layer, weights: Weights) -> None:
+    """Copy the canonical weights in; ValueError names what does not fit."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    model.set_state_dict(fill(weights, LAYOUT, into=shapes))

@@ -1,0 +1,125 @@
+"""TensorFlow: Keras layers in a training loop of one's own: tf.function, GradientTape."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it once, when it is imported
+
+import keras
+import tensorflow as tf
+
+from backends import answers
+from backends.keras import models as keras_models
+from backends.tensorflow import exports, lite
+from backends.tensorflow.lite import Lite
+from backends.tensorflow.programs import DTYPES, Inference, Matmul, Training, compiled
+from bench import contract
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+
+NAME = "tensorflow"
+DIST = "tensorflow-cpu"
+launch = contract.one_process
+
+POLICIES = {
+    "fp32": "float32",
+    "tf32": "float32",
+    "bf16": "mixed_bfloat16",
+    "fp16": "mixed_float16",
+    "int8": "float32",  # TFLite's converter takes a float32 model
+}
+
+
+@cache
+def devices() -> list[str]:
+    """``cpu``, and ``cuda`` where this build has it and finds one. Starts no device: ``setup``
+    could not choose the threads any more.
+    """
+    gpu = tf.test.is_built_with_cuda() and tf.config.list_physical_devices("GPU")
+    return ["cpu", "cuda"] if gpu else ["cpu"]
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return answers.precision(cell, "TensorFlow") or _precision(cell) or _format(cell)
+
+
+def _precision(cell: Cell) -> str | None:
+    if cell.precision == "int8" and cell.format != "tflite":
+        return "TensorFlow's int8 is a conversion of its TFLite files, not a mode of its models"
+    if cell.precision not in POLICIES:
+        return f"Keras has no dtype policy for precision {cell.precision!r}"
+    return None
+
+
+def _format(cell: Cell) -> str | None:
+    if cell.format == "tflite" and cell.precision in ("bf16", "fp16"):
+        return f"TFLite's converter cannot translate the operators of a {cell.precision} model"
+    if cell.format == "tflite" and cell.mode != "graph":
+        return "LiteRT runs a file in one way only: the modes are TensorFlow's"
+    if cell.format == "native" and cell.mode == "eager":
+        return "a SavedModel holds graphs: TensorFlow runs nothing of it eagerly"
+    return None
+
+
+def setup(cell: Cell) -> None:
+    if cell.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(cell.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")
+    keras.config.set_dtype_policy(POLICIES[cell.precision])
+
+
+def effective(cell: Cell) -> Settings:
+    """What is in force, read back from TensorFlow and Keras."""
+    product = keras.layers.Dense(2, name="probe")(tf.ones((2, 2)))
+    return {
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "interop_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "matmul_dtype": product.dtype.name,
+        "dtype_policy": keras.config.dtype_policy().name,
+        "tf32_execution": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "keras": keras.__version__,
+        "keras_backend": keras.backend.backend(),
+    }
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    model = keras_models.make(cell.dims)
+    keras_models.load_weights(model, weights)
+    if cell.trains:
+        return Training(cell, model, batches)
+    if cell.precision == "int8":
+        content = lite.convert(cell, model, batches)
+        return Lite(cell, content, batches, n_params=keras_models.count(model))
+    forward = compiled(cell, lambda inputs: model(inputs, training=False))
+    return Inference(cell, model, batches, forward=forward)
+
+
+def export(cell: Cell, program: Program, path: Path) -> Settings:
+    assert isinstance(program, (Inference, Lite))
+    return exports.write(cell, program, path)
+
+
+def check(cell: Cell, path: Path) -> None:
+    """Raise with TensorFlow's words if the file is not valid, or if it would touch files."""
+    exports.check(cell, path)
+
+
+def load(cell: Cell, path: Path, batches: Batches) -> Program:
+    return exports.load(cell, path, batches)
+
+
+def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
+    if precision not in DTYPES or (precision == "tf32" and cell.device != "cuda"):
+        return None
+    return Matmul(precision, n)
+
+
+def peak_device_bytes(cell: Cell) -> int | None:
+    if cell.device == "cpu":
+        return None
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])

@@ -1,0 +1,143 @@
+"""TensorFlow's built models: what is enqueued, and how to wait for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from backends.keras import models as keras_models
+from backends.keras import optimizers as keras_optimizers
+from bench.contract import INPUTS, Batch, Batches, Cell, Program, Settings
+
+DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
+
+Tensors = list[tf.Tensor]
+
+
+def compiled(cell: Cell, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` in the cell's mode: as it is, as a graph, or as a graph compiled by XLA."""
+    if cell.mode == "eager":
+        return function
+    return tf.function(function, jit_compile=True if cell.mode == "compiled" else None)
+
+
+def place(cell: Cell, batch: Batch) -> Tensors:
+    """The model's inputs as tensors: images channels last, ids and mask int32."""
+    if cell.model == "cnn":
+        return [tf.constant(np.ascontiguousarray(batch["image"].transpose(0, 2, 3, 1)))]
+    return [tf.constant(batch[name], tf.int32) for name in INPUTS[cell.model]]
+
+
+class Inference(Program):
+    """Forward passes over batches that lie on the device already.
+
+    forward: takes the list of inputs, in evaluation mode.
+    """
+
+    def __init__(
+        self, cell: Cell, model: Any, batches: Batches, *, forward: Callable[[Tensors], Any]
+    ) -> None:
+        self.cell = cell
+        self.model = model
+        self.forward = forward
+        self.n_params = keras_models.count(model)
+        self.inputs = [place(cell, batch) for batch in batches.infer]
+        self.output: tf.Tensor | None = None
+
+    def infer(self, index: int) -> None:
+        self.output = self.forward(self.inputs[index])
+
+    def logits(self) -> np.ndarray:
+        assert self.output is not None, "infer comes first"
+        return tf.cast(self.output, tf.float32).numpy()
+
+    def wait(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def close(self) -> None:
+        self.__dict__.clear()
+        keras_models.forget()
+
+    def facts(self) -> Settings:
+        """What holds for this program, read from its objects; nothing once it is closed."""
+        return (
+            {**graph_facts(self.forward), **keras_models.layout(self.model)}
+            if self.__dict__
+            else {}
+        )
+
+
+class Training(Inference):
+    """The loop of Keras's guide for TensorFlow, one step at a time.
+
+    ``infer`` runs the model eagerly: a graph of its own would be traced only for the gate.
+    """
+
+    def __init__(self, cell: Cell, model: keras.Model, batches: Batches) -> None:
+        super().__init__(cell, model, batches, forward=lambda inputs: model(inputs, training=False))
+        placed = [(place(cell, batch), tf.constant(batch["label"])) for batch in batches.train]
+        self.batches = itertools.cycle(placed)
+        self.optimizer = keras_optimizers.make(cell.optimizer)
+        if cell.precision == "fp16":
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
+        self.optimizer.build(model.trainable_variables)
+        self.step = compiled(cell, step(model, self.optimizer))
+        self.last_loss: tf.Tensor | None = None
+
+    def train_step(self) -> None:
+        self.last_loss = self.step(*next(self.batches))
+
+    def loss(self) -> float:
+        assert self.last_loss is not None, "train_step comes first"
+        return float(self.last_loss)
+
+    def facts(self) -> Settings:
+        if not self.__dict__:
+            return {}
+        facts = {**graph_facts(self.step), **keras_models.layout(self.model)}
+        facts["optimizer"] = type(self.optimizer).__name__
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"
+            facts["loss_scale"] = float(self.optimizer.dynamic_scale)
+        return facts
+
+
+def step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Callable[..., tf.Tensor]:
+    """One optimizer step on inputs and label; returns the mean loss before it."""
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    variables = model.trainable_variables
+
+    def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(label, model(inputs, training=True))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        return loss
+
+    return train
+
+
+def graph_facts(function: Callable[..., Any]) -> Settings:
+    """How a callable runs; TensorFlow tells whether XLA compiles a function by no public name."""
+    graph = isinstance(function, tf.types.experimental.PolymorphicFunction)
+    return {"graph": graph, "xla": graph and bool(vars(function)["_jit_compile"])}
+
+
+class Matmul:
+    """An n x n x n matrix product in one precision."""
+
+    def __init__(self, precision: str, n: int) -> None:
+        random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
+        self.left, self.right = (tf.cast(one, DTYPES[precision]) for one in random)
+        self.out: tf.Tensor | None = None
+
+    def run(self) -> None:
+        self.out = tf.matmul(self.left, self.right)
+
+    def wait(self) -> None:
+        tf.test.experimental.sync_devices()

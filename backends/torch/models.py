@@ -1,0 +1,32 @@
+"""The two networks, and how the canonical weights get into them.
+
+Initialisers are PyTorch's own and of no consequence: ``load_weights`` replaces every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from backends.torch.cnn import Cnn
+from backends.torch.encoder import Encoder
+from bench.contract import CnnDims, Dims
+
+
+def make(dims: Dims) -> nn.Module:
+    return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy the canonical weights in; every name must match, but BatchNorm's step counters.
+
+    ValueError names what is missing or unknown.
+    """
+    state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+    missing, unknown = module.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unknown:
+        raise ValueError(f"weights do not fit the model: missing {missing}, unknown {unknown}")

@@ -1,0 +1,181 @@
+"""Make the committed traces and heads: float64 PyTorch on the CPU, checked by plain numpy.
+
+``python -m backends.torch.reference [--model M] [--size S]`` under torch's own environment,
+after ``python -m workloads.prepare M S --materials`` under the harness's. For each model and
+size it fits the head to export, writes it below ``workloads/heads`` and the figures that every
+backend must reproduce below ``workloads/traces``. It writes nothing where the independent
+forward of ``workloads.numpy_forward`` differs by more than 1e-9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import workloads
+from backends.torch import float64
+from bench import safetensors
+from bench.contract import BenchError, Dims, ParityError
+from workloads import batches, cache, numpy_forward, prepare, tensors, weights
+
+Arrays = dict[str, np.ndarray]
+
+BOUND = 1e-9
+"""Largest difference between the two float64 forwards, relative to the largest value."""
+
+STEPS = 5
+RIDGE = 1e-3
+"""Weight of the penalty, relative to the mean square of the centred features."""
+
+FIT_SAMPLES = 4000
+EXPORT_SAMPLES = 16
+ACCURACY_SAMPLES = 512
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=tuple(weights.HEADS), action="append")
+    parser.add_argument("--size", choices=workloads.SIZES, action="append")
+    asked = parser.parse_args(argv)
+    try:
+        for model in asked.model or weights.HEADS:
+            for size in asked.size or ("tiny", "small"):
+                make(model, size)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def make(model: str, size: str) -> None:
+    """Compute, check and write the head and the trace of one model and size."""
+    spec = workloads.size(model, model, size)
+    folder = prepare.materials(model, size)
+    initial = dict(safetensors.read(folder / prepare.WEIGHTS))
+    data = safetensors.read(folder / prepare.DATA)
+    trace: dict[str, Any] = {"model": model, "size": size}
+    trace.update(_training(spec, model=model, initial=initial, data=data))
+    head = _head(model, spec.dims, initial=initial, data=data)
+    export = _export(model, spec.dims, exported={**initial, **head}, data=data)
+    prepare.head_path(model, size).parent.mkdir(exist_ok=True)
+    tensors.save(prepare.head_path(model, size), head)
+    sums = cache.sums(folder)
+    trace["weights_sha256"] = sums[prepare.WEIGHTS]
+    trace["data_sha256"] = sums[prepare.DATA]
+    exported = cache.sums(prepare.export_folder(model, size))[prepare.EXPORT]
+    trace["export"] = {"weights_sha256": exported, **export}
+    _write(model, size, trace)
+
+
+def _training(
+    spec: workloads.SizeSpec, *, model: str, initial: Arrays, data: batches.Data
+) -> dict[str, Any]:
+    """Logits before and after five steps, and the loss of each step before its update."""
+    given = batches.make(data, model=model, batch=spec.batch, train_batches=STEPS, infer_batches=1)
+    net = float64.network(spec.dims, initial)
+    optimizer = _optimizer(spec, net)
+    before = float64.logits(net, given.infer[0])
+    _agree("logits", before, numpy_forward.logits(spec.dims, initial, given.infer[0]))
+    losses = []
+    for batch in given.train:
+        net.train()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(
+            net(*float64.inputs(batch)), torch.from_numpy(batch["label"])
+        )
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    first = numpy_forward.logits(spec.dims, initial, given.train[0], training=True)
+    check = numpy_forward.cross_entropy(first, given.train[0]["label"])
+    _agree("step-1 loss", np.array(losses[0]), np.array(check))
+    after = float64.logits(net, given.infer[0])
+    state = {k: v.numpy() for k, v in net.state_dict().items() if k in initial}
+    _agree("logits after", after, numpy_forward.logits(spec.dims, state, given.infer[0]))
+    return {
+        "param_count": sum(p.numel() for p in net.parameters()),
+        "batch": spec.batch,
+        "optimizer": dataclasses.asdict(spec.optimizer),
+        "losses": losses,
+        "logits": before.tolist(),
+        "logits_after": after.tolist(),
+    }
+
+
+def _head(model: str, dims: Dims, *, initial: Arrays, data: batches.Data) -> Arrays:
+    """The last layer fitted to the training split's features by ridge regression.
+
+    Targets are one-hot, the bias is free: W = (X'X + n r s I)^-1 X'Y with X and Y centred and
+    s the mean square of X. Closed form, so an exported model classifies without training.
+    """
+    net = float64.network(dims, initial)
+    seen: list[np.ndarray] = []
+    net.get_submodule(weights.HEADS[model][0].rsplit(".", 1)[0]).register_forward_pre_hook(
+        lambda _module, given: seen.append(given[0].numpy())
+    )
+    count = min(FIT_SAMPLES, len(data["train.label"]))
+    float64.over(net, model, data, split="train", count=count)
+    x, y = np.concatenate(seen), np.eye(dims.classes)[data["train.label"][:count]]
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    centred = x - x_mean
+    penalty = RIDGE * count * float(np.mean(centred**2))
+    gram = centred.T @ centred + penalty * np.eye(x.shape[1])
+    weight = np.linalg.solve(gram, centred.T @ (y - y_mean)).T
+    fitted = (weight, y_mean - weight @ x_mean)
+    return {k: v.astype(np.float32) for k, v in zip(weights.HEADS[model], fitted)}
+
+
+def _export(model: str, dims: Dims, *, exported: Arrays, data: batches.Data) -> dict[str, Any]:
+    """Logits of the first held-out samples and the accuracy over more of them."""
+    count = min(ACCURACY_SAMPLES, len(data["test.label"]))
+    logits = float64.over(float64.network(dims, exported), model, data, split="test", count=count)
+    first = batches.held_out(data, model=model, batch=EXPORT_SAMPLES, limit=EXPORT_SAMPLES)[0]
+    _agree(
+        "export logits", logits[: len(first["label"])], numpy_forward.logits(dims, exported, first)
+    )
+    hits = logits.argmax(axis=1) == data["test.label"][:count]
+    return {
+        "logits": logits[:EXPORT_SAMPLES].tolist(),
+        "accuracy": float(hits.mean()),
+        "accuracy_samples": count,
+    }
+
+
+def _optimizer(spec: workloads.SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
+    """Not the adapter's own: the reference must not share its mistakes."""
+    o = spec.optimizer
+    if o.name == "sgd":
+        return torch.optim.SGD(
+            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+        )
+    return torch.optim.AdamW(
+        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
+    )
+
+
+def _agree(what: str, found: np.ndarray, check: np.ndarray) -> None:
+    error = float(np.abs(found - check).max() / np.abs(check).max())
+    sys.stderr.write(f"  {what}: PyTorch against numpy {error:.1e}\n")
+    if not error <= BOUND:
+        raise ParityError(f"{what}: PyTorch and numpy differ by {error:.1e}, more than {BOUND}")
+
+
+def _write(model: str, size: str, trace: Mapping[str, Any]) -> None:
+    """One line a key: full precision, and a readable diff when a trace changes."""
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trace.items())
+    path = prepare.trace_path(model, size)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+    sys.stderr.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
