@@ -85,6 +85,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
             formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
             env=TENSORFLOW_ENV,
+            public="backends.tensorflow.public",
+            public_lock="public",
         ),
         "jax": Entry(
             "backends.jax.adapter",
@@ -109,6 +111,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
             setting_env={"keras_backend": "KERAS_BACKEND"},
+            public="backends.keras.public",
+            public_lock="public",
         ),
         "lightning": Entry(
             "backends.lightning.adapter",
@@ -151,6 +155,9 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
+            sources=("jieba", "seqeval"),  # PaddleNLP's
+            public="backends.paddle.public",
+            public_lock="public",
         ),
         "mindspore": Entry(
             "backends.mindspore.adapter",
@@ -163,6 +170,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             # On AVX-512 hosts its oneDNN picks a reference kernel for 3x3 convolutions
             # (jit_uni_ncsp:conv+ref:any), 100 times slower than what it has for AVX2.
             tuned_env={"DNNL_MAX_CPU_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+            public="backends.mindspore.public",
+            public_lock="public",
         ),
         "onnxruntime": Entry(
             "backends.onnxruntime.adapter",
