@@ -20,6 +20,7 @@ from bench.rows.schema import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOADS = ("cnn", "transformer", "export")
+STARTS = ("import", "build")
 REASON_LIMIT = 160  # characters; the row has all of it
 
 
@@ -43,6 +44,10 @@ def _device(device: str, rows: Sequence[Row]) -> Iterator[str]:
             mine = [row for row in rows if (row["backend"], row["workload"]) == (backend, workload)]
             cells = [_cell([r for r in mine if r["precision"] == one], reasons) for one in known]
             yield f"| {_name(backend)} | {workload} | {' | '.join(cells)} |"
+    yield from _footnotes(reasons)
+
+
+def _footnotes(reasons: dict[str, int]) -> Iterator[str]:
     yield ""
     for reason, number in reasons.items():
         yield f"{number}. {_short(reason)}"
@@ -56,13 +61,21 @@ def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
     said = []
     fine = [row for row in rows if row["status"] == "ok"]
     if fine:
-        kinds = dict.fromkeys(row.get("export_format") or row["mode"] for row in fine)
-        said.append(f"measured ({', '.join(kinds)})")
+        said.append(f"measured ({', '.join(_kinds(fine))})")
     for status in dict.fromkeys(row["status"] for row in rows if row["status"] != "ok"):
         why = dict.fromkeys(row["reason"] for row in rows if row["status"] == status)
         numbers = [reasons.setdefault(reason, len(reasons) + 1) for reason in why]
         said.append(f"{status} ({', '.join(str(number) for number in numbers)})")
     return "; ".join(said)
+
+
+def _kinds(rows: Sequence[Row]) -> Iterator[str]:
+    """Modes or formats; where one was measured at ``tiny`` only, that is said."""
+    sizes: dict[str, set[str]] = {}
+    for row in rows:
+        sizes.setdefault(row.get("export_format") or row["mode"], set()).add(row["size"])
+    for kind, seen in sizes.items():
+        yield f"{kind} at tiny" if seen == {"tiny"} else kind
 
 
 def training(rows: Sequence[Row]) -> Iterator[str]:
@@ -77,6 +90,38 @@ def training(rows: Sequence[Row]) -> Iterator[str]:
         seconds = [_median(mine, name, "s") for name in ("import_s", "first_step_s")]
         cells = [_name(backend), mine[0]["backend_version"], mine[0]["mode"], *rates, *seconds]
         yield f"| {' | '.join(cells)} |"
+
+
+def compiling(rows: Sequence[Row]) -> Iterator[str]:
+    """What happens before the first steady step at ``tiny``, with fresh caches and with kept ones.
+
+    Of each backend and each of its modes that compiles, from its newest run.
+    """
+    yield "| backend | mode | import | build | cnn, cold | warm | transformer, cold | warm |"
+    yield "|---|---|---|---|---|---|---|---|"
+    reasons: dict[str, int] = {}
+    for backend in backends_index.names():
+        for mode in backends_index.find(backend).modes:
+            cold = _newest(rows, backend, size="tiny", mode=mode)
+            if not any(row.get("compile_s") for row in cold):
+                continue
+            warm = _newest(rows, backend, size="tiny", mode=mode, compile_cache="warm")
+            starts = [_median(cold, f"{what}_s", "s") for what in STARTS]
+            compiles = [
+                _compile([row for row in found if row["workload"] == workload], reasons)
+                for workload in WORKLOADS[:2]
+                for found in (cold, warm)
+            ]
+            yield f"| {' | '.join([_name(backend), mode, *starts, *compiles])} |"
+    yield from _footnotes(reasons)
+
+
+def _compile(rows: Sequence[Row], reasons: dict[str, int]) -> str:
+    """Seconds, or the number of the reason why there are none."""
+    refused = [row["reason"] for row in rows if row["status"] != "ok"]
+    if refused:
+        return f"none ({reasons.setdefault(refused[0], len(reasons) + 1)})"
+    return _median(rows, "compile_s", "s")
 
 
 def exports(rows: Sequence[Row]) -> Iterator[str]:
@@ -94,12 +139,18 @@ def exports(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _usual(rows: Sequence[Row], backend: str) -> list[Row]:
-    plain: Row = {"backend": backend, "size": "small", "device": "cpu", "precision": "fp32"}
-    plain |= {"track": "out-of-box", "status": "ok", "world_size": 1, "compile_cache": "cold"}
     mode = backends_index.find(backend).modes[0]
+    found = _newest(rows, backend, size="small", mode=mode)
+    return [row for row in found if row["status"] == "ok"]
+
+
+def _newest(rows: Sequence[Row], backend: str, **chosen: str) -> list[Row]:
+    """One row a cell: fp32, out-of-box, without settings, on one CPU."""
+    plain: Row = {"backend": backend, "device": "cpu", "precision": "fp32", "world_size": 1}
+    plain |= {"track": "out-of-box", "compile_cache": "cold", **chosen}
     found: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: row["started_at"]):
-        if plain.items() <= row.items() and row["mode"] == mode and "=" not in row["cell_id"]:
+        if plain.items() <= row.items() and "=" not in row["cell_id"]:
             found[row["cell_id"]] = row
     return list(found.values())
 
@@ -138,6 +189,7 @@ def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
 SECTIONS: dict[str, Callable[[Sequence[Row]], Iterator[str]]] = {
     "support": support,
     "training": training,
+    "compiling": compiling,
     "exports": exports,
     "fairness": _fairness,
 }

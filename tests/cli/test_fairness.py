@@ -51,7 +51,7 @@ def test_what_has_no_public_model_says_so(done):
 def test_the_table_and_the_exit_code_say_whether_ours_is_as_fast(done):
     finished, _, out = done
     assert finished.returncode == 0, finished.stderr
-    assert "| fake | cnn | fake.public.Net | 0." in finished.stdout
+    assert "| fake | out-of-box | cnn | fake.public.Net | 0." in finished.stdout
     assert f"results: {out}" in finished.stdout
 
 

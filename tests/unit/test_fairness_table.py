@@ -9,9 +9,9 @@ import pytest
 from bench.fairness_table import table, verdicts
 
 
-def row(ratio, *, model="cnn", status="ok"):
-    named = {"backend": "torch", "model": model, "public": "lib.Net", "status": status}
-    return named | {"log_ratio": str(math.log(ratio))}
+def row(ratio, *, model="cnn", track="out-of-box", status="ok"):
+    named = {"backend": "torch", "track": track, "model": model, "public": "lib.Net"}
+    return named | {"status": status, "log_ratio": str(math.log(ratio))}
 
 
 def test_the_interval_is_students_over_the_processes():
@@ -43,4 +43,10 @@ def test_what_was_not_measured_has_no_verdict():
 
 def test_the_table_names_what_was_measured_against():
     lines = list(table(verdicts([row(1.0), row(1.0)])))
-    assert lines[2] == "| torch | cnn | lib.Net | 1.000 | 1.000 to 1.000 | 2 |"
+    assert lines[2] == "| torch | out-of-box | cnn | lib.Net | 1.000 | 1.000 to 1.000 | 2 |"
+
+
+def test_tracks_are_never_mixed():
+    plain, tuned = verdicts([row(1.0), row(1.5, track="tuned")])
+    assert (plain.track, plain.ratio) == ("out-of-box", 1.0)
+    assert (tuned.track, tuned.ratio) == ("tuned", pytest.approx(1.5))

@@ -34,6 +34,34 @@ def test_support_says_measured_unsupported_with_its_reason_or_not_yet():
     assert "On cuda nothing is measured yet.\n" in lines
 
 
+def test_what_was_measured_at_tiny_only_says_so():
+    rows = [ok_row(size="tiny"), ok_row(size="tiny", mode="compiled"), ok_row(size="small")]
+    (cell,) = line(list(readme.support(rows)), "torch", "cnn")
+    assert cell == "measured (eager, compiled at tiny)"
+
+
+def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_why():
+    compiled = {"size": "tiny", "mode": "compiled", "track": "out-of-box", "world_size": 1}
+    rows = [
+        ok_row(**compiled, compile_cache="cold", compile_s=9.0, cell_id="a"),
+        ok_row(**compiled, compile_cache="warm", compile_s=3.0, cell_id="b"),
+        ok_row(**compiled, compile_cache="cold", compile_s=7.0, cell_id="c", backend="mxnet"),
+        failed_row(
+            **compiled,
+            compile_cache="warm",
+            cell_id="d",
+            backend="mxnet",
+            status="unsupported",
+            reason="it keeps none",
+        ),
+    ]
+    lines = list(readme.compiling(rows))
+    torch, mxnet = (one.strip("| ").split(" | ") for one in lines[2:4])
+    assert torch[:2] + torch[4:6] == ["torch", "compiled", "9 s", "3 s"]
+    assert mxnet[1:2] + mxnet[4:6] == ["compiled", "7 s", "none (1)"]
+    assert "1. it keeps none" in lines
+
+
 def test_an_archived_upstream_is_said_in_every_table():
     lines = list(readme.support([ok_row()]))
     assert line(lines, "mxnet (archived 2023-11)", "cnn") == ["not yet measured"]
