@@ -26,6 +26,9 @@ from workloads import batches as making
 TRAIN_BATCHES = 4
 OURS, THEIRS = "ours", "theirs"
 
+BLOCK_STEPS = 3
+"""At least, behind each discarded one: half of all steps would be discarded with one alone."""
+
 
 class Duel:
     """State between commands, in the manner of ``bench.session.Session``."""
@@ -75,7 +78,7 @@ class Duel:
             name: clock.warm_up(program.train_step, program.wait, max_blocks=max_blocks)
             for name, program in self.programs.items()
         }
-        self.block_steps = max(warm.block_steps for warm in found.values())
+        self.block_steps = max(BLOCK_STEPS, *(warm.block_steps for warm in found.values()))
         return {"block_steps": self.block_steps}
 
     def round(self, *, first: str) -> dict[str, Any]:

@@ -27,7 +27,13 @@ REASON_LIMIT = 160  # characters; the row has all of it
 def support(rows: Sequence[Row]) -> Iterator[str]:
     """A table a device: backend and workload against precision, reasons below it."""
     for device in grid.DEVICES:
-        here = [row for row in rows if row["device"] == device]
+        # A cache that is not kept is no lack of support: the table of compile times has it.
+        here = [
+            row
+            for row in rows
+            if row["device"] == device
+            and (row["status"] == "ok" or row.get("compile_cache") != "warm")
+        ]
         if not any(row["status"] == "ok" for row in here):
             yield f"On {device} nothing is measured yet.\n"
             continue
@@ -70,12 +76,17 @@ def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
 
 
 def _kinds(rows: Sequence[Row]) -> Iterator[str]:
-    """Modes or formats; where one was measured at ``tiny`` only, that is said."""
-    sizes: dict[str, set[str]] = {}
+    """Modes or formats; where one was measured at ``tiny`` or tuned only, that is said."""
+    seen: dict[str, set[tuple[bool, bool]]] = {}
     for row in rows:
-        sizes.setdefault(row.get("export_format") or row["mode"], set()).add(row["size"])
-    for kind, seen in sizes.items():
-        yield f"{kind} at tiny" if seen == {"tiny"} else kind
+        kind = row.get("export_format") or row["mode"]
+        seen.setdefault(kind, set()).add((row["size"] == "tiny", row["track"] == "tuned"))
+    for kind, ways in seen.items():
+        if (False, False) in ways:
+            yield kind
+            continue
+        for tiny, tuned in sorted(ways):
+            yield f"{kind}{' tuned' if tuned else ''}{' at tiny' if tiny else ''}"
 
 
 def training(rows: Sequence[Row]) -> Iterator[str]:
@@ -163,7 +174,12 @@ def _rate(rows: Sequence[Row]) -> str:
 
 def _median(rows: Sequence[Row], column: str, unit: str) -> str:
     known = [row[column] for row in rows if row.get(column) is not None]
-    return f"{statistics.median(known):.3g} {unit}".replace(" /", "/") if known else ""
+    return f"{_digits(statistics.median(known))} {unit}".replace(" /", "/") if known else ""
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _name(backend: str) -> str:
@@ -177,9 +193,12 @@ def _short(reason: str) -> str:
 
 
 def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
-    for path in sorted((ROOT / "results" / "fairness").glob("*.csv")):
-        with path.open(newline="", encoding="utf-8") as stream:
-            found = list(csv.DictReader(stream))
+    """A table a cluster; several runs of one are one more set of processes."""
+    for cluster in sorted((ROOT / "results" / "fairness").glob("*/")):
+        found: list[dict[str, str]] = []
+        for path in sorted(cluster.glob("*.csv")):
+            with path.open(newline="", encoding="utf-8") as stream:
+                found += csv.DictReader(stream)
         yield from fairness_table(verdicts(found))
         missing = {(row["backend"], row["model"]): row["reason"] for row in found if row["reason"]}
         for (backend, model), reason in missing.items():

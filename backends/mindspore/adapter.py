@@ -9,6 +9,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
+from mindspore._c_expression import RuntimeConf  # nothing public tells what launch_blocking set
 
 from backends import answers
 from backends.mindspore import exports, models
@@ -56,10 +57,11 @@ def setup(cell: Cell) -> None:
     ms.set_device("CPU")
     # Its successor, runtime.dispatch_threads_num, sets the actors among them, not the pool.
     ms.set_context(mode=ms.PYNATIVE_MODE, runtime_num_threads=cell.threads)
-    if cell.threads < SMALLEST_POOL:
-        # The pool never has less than two threads, so they share one CPU; and operators are not
-        # queued then, because the queues' threads spin while they wait, on the CPU that computes.
+    if cell.track == "tuned" or cell.threads < SMALLEST_POOL:
+        # Operators are not queued: the queues' threads spin while they wait, on CPUs that compute.
         ms.runtime.launch_blocking()
+    if cell.threads < SMALLEST_POOL:
+        # The pool never has less than two threads, so they share one CPU.
         last = {max(os.sched_getaffinity(0))}
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), last)
@@ -80,6 +82,7 @@ def effective(cell: Cell) -> Settings:
         "runtime_num_threads": ms.get_context("runtime_num_threads"),
         "matmul_dtype": str(product.dtype).lower(),
         "deterministic": ms.get_context("deterministic"),
+        "launch_blocking": RuntimeConf.get_instance().is_launch_blocking(),
         "max_cpu_isa": {name: os.environ.get(name, "") for name in ISA_LIMITS},
     }
 

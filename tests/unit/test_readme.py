@@ -36,8 +36,15 @@ def test_support_says_measured_unsupported_with_its_reason_or_not_yet():
 
 def test_what_was_measured_at_tiny_only_says_so():
     rows = [ok_row(size="tiny"), ok_row(size="tiny", mode="compiled"), ok_row(size="small")]
+    rows += [ok_row(mode="compiled", track="tuned")]
     (cell,) = line(list(readme.support(rows)), "torch", "cnn")
-    assert cell == "measured (eager, compiled at tiny)"
+    assert cell == "measured (eager, compiled tuned, compiled at tiny)"
+
+
+def test_a_cache_that_is_not_kept_is_no_lack_of_support():
+    cold = ok_row(compile_cache="cold")
+    warm = failed_row(status="unsupported", reason="it keeps none", compile_cache="warm")
+    assert line(list(readme.support([cold, warm])), "torch", "cnn") == ["measured (eager)"]
 
 
 def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_why():
