@@ -1,0 +1,1 @@
+"""What knows frameworks: a package for each, and the registry, which imports none."""

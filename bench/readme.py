@@ -69,9 +69,12 @@ def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
     if fine:
         said.append(f"measured ({', '.join(_kinds(fine))})")
     for status in dict.fromkeys(row["status"] for row in rows if row["status"] != "ok"):
-        why = dict.fromkeys(row["reason"] for row in rows if row["status"] == status)
-        numbers = [reasons.setdefault(reason, len(reasons) + 1) for reason in why]
-        said.append(f"{status} ({', '.join(str(number) for number in numbers)})")
+        mine = [row for row in rows if row["status"] == status]
+        why = dict.fromkeys(row["reason"] for row in mine)
+        numbers = ", ".join(str(reasons.setdefault(reason, len(reasons) + 1)) for reason in why)
+        # What is unsupported is so at every size; what did not end well may end well at another.
+        sizes = dict.fromkeys(row["size"] for row in mine if status != "unsupported")
+        said.append(f"{status}{''.join(f' at {size}' for size in sizes)} ({numbers})")
     return "; ".join(said)
 
 

@@ -41,6 +41,12 @@ def test_what_was_measured_at_tiny_only_says_so():
     assert cell == "measured (eager, compiled tuned, compiled at tiny)"
 
 
+def test_what_did_not_end_well_names_its_size():
+    rows = [ok_row(size="tiny"), failed_row(status="timeout", reason="a step takes an age")]
+    (cell,) = line(list(readme.support(rows)), "torch", "cnn")
+    assert cell == "measured (eager at tiny); timeout at small (1)"
+
+
 def test_a_cache_that_is_not_kept_is_no_lack_of_support():
     cold = ok_row(compile_cache="cold")
     warm = failed_row(status="unsupported", reason="it keeps none", compile_cache="warm")
