@@ -74,7 +74,7 @@ def _parser() -> Parser:
     fair.add_argument("--model", default="all", help="cnn, transformer or all")
     fair.add_argument("--processes", type=options.count, default=5, help="fresh processes each (5)")
     fair.add_argument(
-        "--rounds", type=options.count, default=4, help="rounds of A B B A in each (4)"
+        "--rounds", type=options.count, default=8, help="rounds of A B B A in each (8)"
     )
     fair.add_argument(
         "--python", action="append", default=[], metavar="BACKEND=PATH", help="as for run"

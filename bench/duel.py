@@ -26,7 +26,7 @@ from workloads import batches as making
 TRAIN_BATCHES = 4
 OURS, THEIRS = "ours", "theirs"
 
-BLOCK_STEPS = 3
+BLOCK_STEPS = 2
 """At least, behind each discarded one: half of all steps would be discarded with one alone."""
 
 

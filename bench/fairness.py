@@ -1,8 +1,9 @@
 """``bench fairness``: each adapter's model against its framework's own best public one.
 
 One fresh process a repeat trains both in turns (bench/duel.py). What is compared is the time of a
-step; a ratio above 1 means that ours is slower. A process's log-ratio is the mean over its rounds;
-what the processes say together is for bench/fairness_table.py.
+step; a ratio above 1 means that ours is slower. A process's log-ratio is the median over its rounds,
+for a neighbour on the host spoils single ones; what the processes say together is for
+bench/fairness_table.py.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ SHAPES = {
     "cnn": Shape(
         CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True),
         Optimizer("sgd", lr=1e-3, momentum=0.9),
-        batch=4,
+        batch=2,
     ),
     # MiniLM-L6-H384: BERT's layout at a size of which a CPU trains several steps a second.
     "transformer": Shape(
@@ -224,7 +225,7 @@ def _duel(child: Child, *, rounds: int, process: int) -> Row:
         "block_steps": warm["block_steps"],
         "ours_step_ms": statistics.median(ours),
         "theirs_step_ms": statistics.median(theirs),
-        "log_ratio": statistics.mean(math.log(a / b) for a, b in zip(ours, theirs, strict=True)),
+        "log_ratio": statistics.median(math.log(a / b) for a, b in zip(ours, theirs, strict=True)),
         "ours_params": built[OURS],
         "theirs_params": built[THEIRS],
     }
