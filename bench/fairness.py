@@ -1,8 +1,8 @@
 """``bench fairness``: each adapter's model against its framework's own best public one.
 
 One fresh process a repeat trains both in turns (bench/duel.py). What is compared is the time of a
-step; a ratio above 1 means that ours is slower. A process's log-ratio is the median over its rounds,
-for a neighbour on the host spoils single ones; what the processes say together is for
+step; a ratio above 1 means that ours is slower. A process's log-ratio is the median over its
+rounds, for a neighbour on the host spoils single ones; what the processes say together is for
 bench/fairness_table.py.
 """
 
