@@ -46,6 +46,17 @@ def latencies(step: Step, wait: Step, count: int) -> list[int]:
     return [block(step, wait, 1) for _ in range(count)]
 
 
+def slowed(step: Step, wait: Step, *, percent: float) -> None:
+    """One step, waited for and made ``percent`` longer by computing nothing."""
+    start = time.perf_counter_ns()
+    step()
+    wait()
+    done = time.perf_counter_ns()
+    until = done + (done - start) * percent / 100
+    while time.perf_counter_ns() < until:
+        pass
+
+
 def warm_up(step: Step, wait: Step, *, max_blocks: int, min_block_ns: int = MIN_BLOCK_NS) -> WarmUp:
     """Run blocks until two neighbouring windows of them agree, or ``max_blocks`` have run.
 

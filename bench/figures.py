@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bench import clock
-from bench.contract import Cell
+from bench.contract import Batch, Cell
 
 HONEST_WITHIN = 1.1
 """A model may seem this much faster than a matrix product before its precision is doubted: both are
@@ -30,6 +32,17 @@ class Tokens:
 
     padded: float
     real: float
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Tokens | None:
+        """None where there is no text."""
+        masks = [batch["mask"] for batch in batches if "mask" in batch]
+        if not masks:
+            return None
+        return cls(
+            padded=float(np.mean([mask.size for mask in masks])),
+            real=float(np.mean([mask.sum() for mask in masks])),
+        )
 
 
 def figures(

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -15,15 +15,20 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import envs, machine, scratch
+from bench import envs, fleet, machine, memory, schedule, scratch
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
 from bench.progress import Progress
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
-from bench.run_cell import Outcome, Row, Tools, consumer_of, run_cell
+from bench.run_cell import Outcome, Row, Tools, run_cell
+from bench.schedule import Fleet
+from bench.serving import consumer_of
 from workloads.prepare import Prepared
+
+Again = Callable[[list[Task], ResultFile], tuple[list[Task], str]]
+"""From the first repeat's tasks and the rows so far to the next repeat's tasks, and why."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Options:
     quality: bool = False
     timeout_s: float | None = None
     memory_limit: int | None = None
+    schedule: str = schedule.SCHEDULES[0]
+    seed: int = 0
+    again: Again | None = None
 
 
 def run(
@@ -42,22 +50,95 @@ def run(
 ) -> list[Row]:
     """Run the tasks that ``results`` does not hold yet; every one of them leaves a row.
 
-    An interrupt (SIGINT) leaves a row with status ``interrupted`` and is raised again.
+    ``options.again`` may add repeats. An interrupt (SIGINT)
+    leaves rows with status ``interrupted`` and is raised again.
     """
-    waiting = [task for task in tasks if task.key not in results.done]
-    progress = Progress(console, waiting)
-    tools = _tools(options, progress)
-    rows = []
-    try:
-        _make_ready(waiting, tools)
-        for task in waiting:
-            progress.start(task)
-            row = _run_task(task, tools, results, run_id=run_id, options=options)
-            progress.finish(task, row)
-            rows.append(row)
-    finally:
-        progress.close()
-    return rows
+    return _Pilot(results, run_id, options, console).run(tasks)
+
+
+class _Pilot:
+    """One run: what its cells share."""
+
+    def __init__(
+        self, results: ResultFile, run_id: str, options: Options, console: Console
+    ) -> None:
+        self.results = results
+        self.run_id = run_id
+        self.options = options
+        self.console = console
+        self.rows: list[Row] = []
+
+    def run(self, tasks: list[Task]) -> list[Row]:
+        waiting = [task for task in tasks if task.key not in self.results.done]
+        self.progress = Progress(self.console, waiting)
+        self.tools = _tools(self.options, self.progress)
+        try:
+            _make_ready(waiting, self.tools)
+            self._pass(waiting)
+            while waiting := self._more(tasks):
+                self._pass(waiting)
+        finally:
+            self.progress.close()
+        return self.rows
+
+    def _more(self, tasks: list[Task]) -> list[Task]:
+        """The next repeat of the cells whose ratios are not known well enough yet."""
+        if self.options.again is None:
+            return []
+        waiting, said = self.options.again(tasks, self.results)
+        self.progress.note(said)
+        self.progress.more(waiting)
+        return waiting
+
+    def _pass(self, tasks: list[Task]) -> None:
+        room = int(schedule.SHARE_OF_MEMORY * memory.available_bytes()) >> 20
+        found = schedule.fleets(
+            tasks, how=self.options.schedule, seed=self.options.seed, room_mib=room
+        )
+        for tasks_together in found:
+            self._fleet(tasks_together)
+
+    def _fleet(self, tasks: Fleet) -> None:
+        left = list(tasks)
+        try:
+            for task, outcome in self._outcomes(tasks):
+                self._append(task, outcome)
+                left.remove(task)
+        except KeyboardInterrupt:
+            stopped = {"status": "interrupted", "reason": "stopped by the user", "wall_s": 0.0}
+            for task in left:
+                self.results.append(self._identity(task) | stopped, None)
+            raise
+
+    def _outcomes(self, tasks: Fleet) -> Iterator[tuple[Task, Outcome]]:
+        if len(tasks) > 1:
+            seed, begin = self.options.seed, self.progress.start
+            yield from fleet.run(tasks, self.tools, seed=seed, begin=begin)
+            return
+        for task in tasks:
+            self.progress.start(task)
+            yield task, run_cell(task, self.tools)
+
+    def _append(self, task: Task, outcome: Outcome) -> None:
+        row = self._identity(task) | outcome.row
+        try:
+            self.results.append(row, outcome.times or None)
+        except RowError as error:
+            # Figures that contradict each other are worth less than none: the row says so instead.
+            row = self._identity(task) | {
+                "status": "failed",
+                "reason": f"the row contradicts itself: {error}",
+                "wall_s": outcome.row["wall_s"],
+            }
+            self.results.append(row, outcome.times or None)
+        if row["status"] not in ("ok", "unsupported"):
+            _keep_log(self.results.path, task, outcome)
+        self.progress.finish(task, row)
+        self.rows.append(row)
+
+    def _identity(self, task: Task) -> Row:
+        facts = {"schedule": self.options.schedule, "seed": self.options.seed}
+        return _identity(task, self.run_id, self.options.cluster) | facts
 
 
 def _make_ready(tasks: list[Task], tools: Tools) -> None:
@@ -68,32 +149,6 @@ def _make_ready(tasks: list[Task], tools: Tools) -> None:
     users = [user for cell in cells for user in (cell, consumer_of(cell))]
     # What cannot be built is remembered: its cells become rows.
     envs.each(tools.environment, [(user.backend, user.device) for user in users])
-
-
-def _run_task(
-    task: Task, tools: Tools, results: ResultFile, *, run_id: str, options: Options
-) -> Row:
-    row = _identity(task, run_id, options.cluster)
-    try:
-        outcome = run_cell(task, tools)
-    except KeyboardInterrupt:
-        interrupted = {"status": "interrupted", "reason": "stopped by the user", "wall_s": 0.0}
-        results.append(row | interrupted, None)
-        raise
-    row |= outcome.row
-    try:
-        results.append(row, outcome.times or None)
-    except RowError as error:
-        # Figures that contradict each other are worth less than none: the row says so instead.
-        row = _identity(task, run_id, options.cluster) | {
-            "status": "failed",
-            "reason": f"the row contradicts itself: {error}",
-            "wall_s": outcome.row["wall_s"],
-        }
-        results.append(row, outcome.times or None)
-    if row["status"] not in ("ok", "unsupported"):
-        _keep_log(results.path, task, outcome)
-    return row
 
 
 def _tools(options: Options, progress: Progress) -> Tools:

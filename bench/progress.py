@@ -39,10 +39,13 @@ class Progress:
                 "(first installations not counted)"
             )
 
+    def more(self, tasks: list[Task]) -> None:
+        """Repeats that a precision target asks for."""
+        self.total += len(tasks)
+        self.left_s += sum(_estimate(task) for task in tasks)
+
     def start(self, task: Task) -> None:
-        cell = task.cell
-        mode = "" if cell.mode in ("eager", "compiled") and cell.format else f" {cell.mode}"
-        self.current = f"{cell.backend} {_what(cell)} {cell.size} {cell.precision}{mode}"
+        self.current = _label(task)
         self.phase("start")
 
     def phase(self, name: str) -> None:
@@ -62,7 +65,7 @@ class Progress:
             self.spent_s += row["wall_s"]
             self.promised_s += _estimate(task)
         after = self.remaining() if self.done < self.total else "done"
-        line = f"[{self.done}/{self.total}] {self.current}: {outcome(row)}"
+        line = f"[{self.done}/{self.total}] {_label(task)}: {outcome(row)}"
         self.note(f"{line} ({row['wall_s']:.0f} s; {after})")
 
     def remaining(self) -> str:
@@ -87,6 +90,12 @@ def outcome(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
     return f"ok, {rate:.4g} samples/s" if rate else "ok"
+
+
+def _label(task: Task) -> str:
+    cell = task.cell
+    mode = "" if cell.mode in ("eager", "compiled") and cell.format else f" {cell.mode}"
+    return f"{cell.backend} {_what(cell)} {cell.size} {cell.precision}{mode}"
 
 
 def _what(cell: Any) -> str:

@@ -1,12 +1,16 @@
-"""Run one cell in fresh processes and make its row, whatever happens to them."""
+"""Run one cell in fresh processes and make its row, whatever happens to them.
+
+A cell is a generator that pauses before every turn of timed blocks: alone it is run to its end at
+once, in a fleet (bench/fleet.py) others have their turns in between.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +23,15 @@ from bench.grid import Task
 from bench.job import Job
 from bench.launch import Child, Ended
 from bench.scratch import scratch_folder
+from bench.serving import consumer_of, merged
 from workloads.prepare import Prepared
 
 Row = dict[str, Any]
 Times = dict[str, Any]
 
-RUN_COMMANDS = 4  # between them the parent looks at the memory of the process tree
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
 MAX_BLOCKS = 400
 MAX_LATENCIES = 1000
-MEASURED_BY_CONSUMER = ("export_rung", "export_max_abs_err", "accuracy", "accuracy_reference")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,25 @@ class Tools:
     memory_limit: int | None = None
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How the timed blocks are dealt out.
+
+    turns: how often others may come in between; between them the parent looks at the memory.
+    discard: steps before each turn that do not count, for the others have had the caches.
+    min_block_ns: what a block lasts at least. spread: whether the turns share out as many blocks as
+    the spec asks for; else each is one block.
+    """
+
+    turns: int
+    discard: int
+    min_block_ns: int
+    spread: bool
+
+
+ALONE = Pace(turns=4, discard=0, min_block_ns=clock.MIN_BLOCK_NS, spread=True)
+
+
 @dataclass
 class Outcome:
     """A finished cell: measured columns, raw times and what its processes printed."""
@@ -52,64 +74,95 @@ class Outcome:
     log: str = ""
 
 
+Turns = Generator["Child | None", None, Outcome]
+"""Yields the worker whose turn comes next, with the cell asleep; its value is the outcome."""
+
+Script = Generator["Child | None", None, None]
+Found = tuple[Row, Times, Ended | None]
+"""What a process left: its columns, its raw times, and why it ended early."""
+
+
 def run_cell(task: Task, tools: Tools) -> Outcome:
-    """One row's worth of work. Never raises for what a worker does."""
-    started = time.perf_counter()
+    """One row's worth of work, alone. Never raises for what a worker does."""
+    turns = cell_turns(task, tools, ALONE)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as ended:
+            outcome: Outcome = ended.value
+            return outcome
+
+
+def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
+    """The same in ``pace.turns`` turns: it pauses before each, and once more after the last."""
+    watch = Watch()
     outcome = Outcome({"status": "unsupported", "reason": task.refused})
     if task.refused is None:
         try:
             with scratch_folder() as scratch:
-                outcome = _Run(task, tools, scratch).outcome()
+                outcome = yield from _Run(task, tools, scratch, pace=pace, watch=watch).outcome()
         except EnvError as error:
             outcome = Outcome({"status": "env_failed", "reason": str(error)})
-    outcome.row["wall_s"] = time.perf_counter() - started
+    outcome.row["wall_s"] = watch.seconds()
     return outcome
 
 
-def consumer_of(cell: Cell) -> Cell:
-    """The cell whose process reads an export back: the registry names the backend for the format.
+class Watch:
+    """Counts the seconds in which a cell has its turn; the others' are none of its business."""
 
-    Another backend gets its own usual mode, and the CPU where it has no lock for the device: what
-    is judged is the file, not the exporter's options.
-    """
-    backend = find(cell.backend).formats.get(cell.format, cell.backend)
-    if backend == cell.backend:
-        return cell
-    entry = find(backend)
-    device = cell.device if cell.device in entry.locks else "cpu"
-    return replace(cell, backend=backend, mode=entry.modes[0], device=device, settings={})
+    def __init__(self) -> None:
+        self._paused = 0.0
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started - self._paused
+
+    def pause(self, worker: Child | None) -> Script:
+        """Let others have their turn."""
+        paused = time.perf_counter()
+        yield worker
+        self._paused += time.perf_counter() - paused
 
 
 class _Run:
     """One cell's processes, which share a scratch folder and a deadline."""
 
-    def __init__(self, task: Task, tools: Tools, scratch: Path) -> None:
+    def __init__(
+        self, task: Task, tools: Tools, scratch: Path, *, pace: Pace, watch: Watch
+    ) -> None:
         self.task = task
+        self.pace = pace
+        self.watch = watch
         self.cell = task.cell
         self.tools = tools
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
         self.files = tools.prepared(self.cell.model, self.cell.size)
-        self.deadline = time.monotonic() + (tools.timeout_s or task.spec.deadline_s)
+        self.budget_s = tools.timeout_s or task.spec.deadline_s
         self.logs: list[str] = []
 
-    def outcome(self) -> Outcome:
+    @property
+    def left_s(self) -> float:
+        return self.budget_s - self.watch.seconds()
+
+    def outcome(self) -> Turns:
         found = {"env_lock": self.env.lock, "status": "ok"}
         if self.cell.compile_cache == "warm":
-            self._process(self.cell, "train" if self.cell.trains else "export", self._prime)
+            role = "train" if self.cell.trains else "export"
+            yield from self._process(self.cell, role, self._prime)
         if self.cell.trains:
-            row, times, ended = self._process(self.cell, "train", self._train)
+            row, times, ended = yield from self._process(self.cell, "train", self._train)
         else:
-            row, times, ended = self._process(self.cell, "export", self._export)
+            row, times, ended = yield from self._process(self.cell, "export", self._export)
             if ended is None:
-                row, times, ended = self._serve(row)
+                row, times, ended = yield from self._serve(row)
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
         return Outcome(found | row, times, "".join(self.logs))
 
     def _process(
-        self, cell: Cell, role: str, script: Callable[[Child], None]
-    ) -> tuple[Row, Times, Ended | None]:
+        self, cell: Cell, role: str, script: Callable[[Child], Script]
+    ) -> Generator[Child | None, None, Found]:
         """One fresh worker that carries out a script of commands."""
         entry, env = find(cell.backend), self.env
         if cell.backend != self.cell.backend:
@@ -125,7 +178,7 @@ class _Run:
         ) as child:
             ended = None
             try:
-                script(child)
+                yield from script(child)
             except Ended as reason:
                 ended = reason
         self.logs.append(f"== {role} {cell.id}\n{child.log.text()}\n")
@@ -155,81 +208,73 @@ class _Run:
 
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
-        return child.ask(do, deadline=self.deadline, **arguments)
+        return child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
 
-    def _prime(self, child: Child) -> None:
+    def _prime(self, child: Child) -> Script:
         """Fill the compile caches; the process that is measured then finds them warm."""
         self._gate(child)
         self._ask(child, "finish")
+        yield from ()
 
     def _gate(self, child: Child) -> None:
         """To the parity gate and through it."""
         self._ask(child, "start")
         self._ask(child, "build")
-        steps = LEAST_WARMUP + self.task.spec.steps_min if self.cell.trains else 0
-        self._ask(child, "gate", seconds_left=self.deadline - time.monotonic(), steps=steps)
+        spec, pace = self.task.spec, self.pace
+        timed = spec.steps_min if pace.spread else pace.turns * (1 + pace.discard)
+        steps = LEAST_WARMUP + timed if self.cell.trains else 0
+        self._ask(child, "gate", seconds_left=self.left_s, steps=steps)
 
-    def _train(self, child: Child) -> None:
+    def _train(self, child: Child) -> Script:
         self._gate(child)
-        self._measure(child)
+        yield from self._measure(child)
         if self.tools.quality:
             self._ask(child, "quality")
         self._ask(child, "finish")
 
-    def _export(self, child: Child) -> None:
+    def _export(self, child: Child) -> Script:
         self._gate(child)
         self._ask(child, "export")
         self._ask(child, "finish")
+        yield from ()
 
-    def _serve(self, exported: Row) -> tuple[Row, Times, Ended | None]:
+    def _serve(self, exported: Row) -> Generator[Child | None, None, Found]:
         """Climb the ladder in a fresh process of the backend that reads the format."""
         cell = consumer_of(self.cell)
         error: list[str] = []
 
-        def script(child: Child) -> None:
+        def script(child: Child) -> Script:
             self._ask(child, "start")
             climbed = self._ask(child, "climb")
             if climbed["error"]:
                 error.append(climbed["error"])
             if climbed["rung"] not in ("numerics", "dynamic_batch"):
                 raise Ended("failed", climbed["error"])
-            self._measure(child)
+            yield from self._measure(child)
             if climbed["rung"] == "dynamic_batch":
                 self._ask(child, "accuracy")
             self._ask(child, "finish")
 
-        served, times, ended = self._process(cell, "serve", script)
-        return self._merged(exported, served, cell.backend) | _reason(error), times, ended
+        served, times, ended = yield from self._process(cell, "serve", script)
+        row = merged(exported, served, consumer=cell.backend)
+        return row | ({"reason": error[0]} if error else {}), times, ended
 
-    def _merged(self, exported: Row, served: Row, consumer: str) -> Row:
-        """The exporter's columns, and from the consumer what only it could measure."""
-        taken = {
-            key: value
-            for key, value in served.items()
-            if key not in exported or key in MEASURED_BY_CONSUMER
-        }
-        for peak in ("peak_host_mib", "peak_device_mib"):
-            both = [row[peak] for row in (exported, served) if row.get(peak) is not None]
-            taken[peak] = max(both, default=None)
-        # What served the file ran under settings of its own, also where it is the same framework.
-        served_by = {consumer: served.get("backend_version"), **served.get("settings", {})}
-        settings = exported["settings"] | {"consumer": served_by}
-        return exported | taken | {"settings": settings}
-
-    def _measure(self, child: Child) -> None:
-        spec = self.task.spec
+    def _measure(self, child: Child) -> Script:
+        spec, pace = self.task.spec, self.pace
         self._ask(child, "probe")
-        warm = self._ask(child, "warm_up", max_blocks=spec.warmup_cap)
+        warm = self._ask(
+            child, "warm_up", max_blocks=spec.warmup_cap, min_block_ns=pace.min_block_ns
+        )
         block_s = warm["block_ns"] / 1e9
-        blocks = max(math.ceil(spec.measure_s / block_s), spec.steps_min // warm["block_steps"])
-        each = max(1, math.ceil(min(blocks, MAX_BLOCKS) / RUN_COMMANDS))
-        for _ in range(RUN_COMMANDS):
-            self._ask(child, "run", blocks=each)
+        each = 1
+        if pace.spread:
+            blocks = max(math.ceil(spec.measure_s / block_s), spec.steps_min // warm["block_steps"])
+            each = max(1, math.ceil(min(blocks, MAX_BLOCKS) / pace.turns))
+        for _ in range(pace.turns):
+            yield from self.watch.pause(child)
+            self._ask(child, "run", blocks=each, discard=pace.discard)
+        yield from self.watch.pause(None)
         step_s = block_s / warm["block_steps"]
         count = max(spec.steps_min, math.ceil(spec.measure_s / 2 / step_s))
         self._ask(child, "latency", count=min(count, MAX_LATENCIES))
         self._ask(child, "probe")
-
-
-def _reason(errors: list[str]) -> Row:
-    return {"reason": errors[0]} if errors else {}

@@ -36,6 +36,8 @@ from workloads import flops
 # Distinct batches that the timed loop cycles over; the gate takes the first five.
 TRAIN_BATCHES = 16
 HELD_OUT_BATCH = 64
+CALIBRATE = "calibrate"
+"""A setting of ``bench calibrate``'s cells: a name, or the percent that each step is slowed by."""
 T = TypeVar("T")
 
 
@@ -75,7 +77,8 @@ class Session:
         self.row["settings"] = self._effective()
         self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
         self.batches = self._batches(self.cell.batch if self.cell.trains else self.trace.batch)
-        self.tokens = self._count_tokens()
+        timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
+        self.tokens = Tokens.of(timed)
         self.row["flops_per_sample"] = flops.per_sample(self.cell.dims, training=self.cell.trains)
         return {}
 
@@ -114,10 +117,12 @@ class Session:
             raise ParityError("; ".join(verdict.failures))
         return {}
 
-    def warm_up(self, *, max_blocks: int) -> dict[str, Any]:
-        """Run until steady; says how long a block of how many steps lasts."""
+    def warm_up(self, **limits: int) -> dict[str, Any]:
+        """Run until steady, within the limits that ``clock.warm_up`` takes; says how long a block
+        of how many steps lasts.
+        """
         found = self._timed(
-            "warmup_s", lambda: clock.warm_up(self._step, self.program.wait, max_blocks=max_blocks)
+            "warmup_s", lambda: clock.warm_up(self._step, self.program.wait, **limits)
         )
         self.times.block_steps = found.block_steps
         self.row["warmup_steps"] = found.steps
@@ -125,11 +130,13 @@ class Session:
         memory.reset_peak()
         return {"block_steps": found.block_steps, "block_ns": found.block_ns}
 
-    def run(self, *, blocks: int) -> dict[str, Any]:
-        """Time ``blocks`` blocks."""
+    def run(self, *, blocks: int, discard: int) -> dict[str, Any]:
+        """Time ``blocks`` blocks, after ``discard`` steps that do not count."""
 
         def timed() -> list[int]:
             steps = self.times.block_steps
+            for _ in range(discard):
+                self._step()
             return [clock.block(self._step, self.program.wait, steps) for _ in range(blocks)]
 
         taken = self._timed("measure_s", timed)
@@ -236,6 +243,13 @@ class Session:
         return {**self.adapter.effective(self.cell), **facts, "cpus": cpus}
 
     def _step(self) -> None:
+        if name := self.cell.settings.get(CALIBRATE):
+            percent = float(name) if name.isdigit() else 0.0
+            clock.slowed(self._work, self.program.wait, percent=percent)
+        else:
+            self._work()
+
+    def _work(self) -> None:
         if self.cell.trains:
             self.program.train_step()
         else:
@@ -266,16 +280,6 @@ class Session:
         data = safetensors.read(self.job.data)
         limit = len(data["test.label"]) if limit is None else limit
         return making.held_out(data, model=self.cell.model, batch=batch, limit=limit)
-
-    def _count_tokens(self) -> Tokens | None:
-        timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
-        masks = [batch["mask"] for batch in timed if "mask" in batch]
-        if not masks:
-            return None
-        return Tokens(
-            padded=float(np.mean([mask.size for mask in masks])),
-            real=float(np.mean([mask.sum() for mask in masks])),
-        )
 
     def _accuracy(self, held_out: list[Batch], *, first: int) -> float:
         """Share of right answers; batch ``i`` is the program's infer batch ``first + i``."""

@@ -34,6 +34,8 @@ class Run:
     batch: samples a step. steps_min, measure_s: measure at least this many steps and seconds.
     warmup_cap: most warm-up blocks. deadline_s: after this the cell is a timeout.
     estimate_s: rough time of a cell on two cores, for the progress line only.
+    memory_mib: about the most that a worker of any backend was seen to hold; what may be alive at
+    once is judged by it.
     """
 
     batch: int
@@ -42,6 +44,7 @@ class Run:
     warmup_cap: int
     deadline_s: float
     estimate_s: float
+    memory_mib: int
 
 
 @dataclass(frozen=True)

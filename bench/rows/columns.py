@@ -248,6 +248,21 @@ FURTHER = (
         "",
         "since when the framework's upstream is archived; empty while it is maintained",
     ),
+    Column(
+        "schedule",
+        "text",
+        "",
+        "how the run's cells lay in time: baton (turns, block by block), interleaved, sequential",
+    ),
+    Column("seed", "int", "", "seed of the run's order"),
+    Column("fleet", "text", "", "the workers that took turns with this one have the same"),
+    Column(
+        "idle_cpu",
+        "float",
+        "1",
+        "in a fleet: CPU seconds of this worker a second in which another had its turn; what spins"
+        " while it waits disturbs the others",
+    ),
 )
 
 FIXED = _IDENTITY + _OUTCOME + _SPEED + _PARITY + _EXPORT + _MACHINE

@@ -40,7 +40,7 @@ def read(*paths: Path) -> list[Row]:
     counts once. Raises UsageError where anything is unreadable or contradicts itself.
     """
     rows: dict[tuple[Any, ...], tuple[Path, Row]] = {}
-    for path in _files(paths):
+    for path in files(paths):
         for line in parse(path, _bytes(path)):
             key = tuple(line.row[name] for name in ("run_id", "cell_id", "repeat"))
             other, row = rows.setdefault(key, (path, line.row))
@@ -107,8 +107,8 @@ def words(error: OSError | ValueError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
-def _files(paths: tuple[Path, ...]) -> list[Path]:
-    """Each file once, however often it was named."""
+def files(paths: tuple[Path, ...]) -> list[Path]:
+    """Each file once, however often it was named, and every ``*.csv`` of a folder."""
     found: dict[Path, None] = {}
     for path in paths:
         try:

@@ -53,6 +53,8 @@ __all__ = [
     "Kind",
     "Row",
     "contradictions",
+    "field",
+    "plain",
     "text",
     "typed",
 ]
@@ -89,11 +91,11 @@ def typed(raw: Mapping[str, str]) -> Row:
     """
     row: Row = {}
     for column in COLUMNS:
-        field = raw.get(column.name, "")
+        written = raw.get(column.name, "")
         try:
-            row[column.name] = _READ[column.kind](field) if field else _EMPTY.get(column.kind)
+            row[column.name] = _READ[column.kind](written) if written else _EMPTY.get(column.kind)
         except ValueError as error:
-            shown = field if len(field) <= _SHOWN else field[:_SHOWN] + "..."
+            shown = written if len(written) <= _SHOWN else written[:_SHOWN] + "..."
             raise ValueError(f"column {column.name!r}: {shown!r} is not {error}") from error
     return row
 
@@ -107,11 +109,13 @@ def _unguard(field: str) -> str:
     return field[1:] if field[:1] == "'" and field[1:2] in _FORMULA else field
 
 
-def _write_text(value: str) -> str:
+def field(value: str) -> str:
+    """A text as a CSV field: one line, and nothing that a spreadsheet would run."""
     return _UNPRINTABLE.sub(lambda found: _escape(found[0]), _guard(value))
 
 
-def _read_text(field: str) -> str:
+def plain(field: str) -> str:
+    """The text that a CSV field holds: without a guard, its escapes undone."""
     return _unguard(
         _ESCAPED.sub(lambda found: _UNNAMED.get(found[1]) or chr(int(found[1][1:], base=16)), field)
     )
@@ -169,7 +173,7 @@ def _read_time(field: str) -> datetime:
 
 
 _WRITE: Mapping[Kind, Callable[[Any], str]] = {
-    "text": _write_text,
+    "text": field,
     "int": int.__repr__,
     # Not repr(): a subclass such as numpy's prints its own name around the number.
     "float": lambda value: float.__repr__(float(value)),
@@ -178,7 +182,7 @@ _WRITE: Mapping[Kind, Callable[[Any], str]] = {
     "time": _write_time,
 }
 _READ: Mapping[Kind, Callable[[str], Any]] = {
-    "text": _read_text,
+    "text": plain,
     "int": _read_int,
     "float": _read_float,
     "bool": _read_bool,
