@@ -1,0 +1,1 @@
+"""Comparing what was measured: sides, ratios, intervals and verdicts. Nothing here measures."""
