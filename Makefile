@@ -3,7 +3,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme
+.PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
+        history calibrate night night-report
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -14,7 +15,8 @@ PY := $(VENV)/bin/python
 # Choices that `bench run` understands. Only the command line counts: a DEVICE or an OUT that
 # happens to be exported in the shell must not change what is measured or where it is written.
 CHOICES := BACKEND DEVICE WORKLOAD SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
-           WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME
+           WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
+           MAX_MINUTES
 SWITCHES := QUALITY STRICT
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
@@ -23,7 +25,7 @@ options = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(na
 switches = $(strip $(foreach name,$1,$(if $(call chosen,$(name)),$(call flag,$(name)))))
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "choices of make bench, by commas or 'all' ($(SWITCHES) are switched on by 1):"
 	@echo "  $(CHOICES) $(SWITCHES)" | fmt -w 80
@@ -71,6 +73,24 @@ check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+
+compare: $(STAMP)  ## what changed between two results: A=base.csv B=new.csv
+	@$(PY) -m bench compare '$(or $(call chosen,A),$(error make compare A=base.csv B=new.csv))' \
+	    '$(call chosen,B)' $(call options,FORMAT METRIC MARGIN FAIL_ON OUT)
+
+history: $(STAMP)  ## every cell's series and its changes: A=folder
+	@$(PY) -m bench history '$(or $(call chosen,A),results)' $(call options,METRIC FAIL_ON)
+
+calibrate: $(STAMP)  ## what is found and what is imagined on this machine: BACKEND=torch
+	@$(PY) -m bench calibrate $(call options,$(filter-out RESUME PRECISION_TARGET MAX_MINUTES,$(CHOICES)))
+
+night: $(STAMP)  ## one more night: BACKEND=... DEVICE=...
+	@mkdir -p nights
+	@$(PY) -m bench run $(call options,$(filter-out OUT RESUME CLUSTER,$(CHOICES))) \
+	    --out "nights/$$(date -u +%Y%m%dT%H%M%SZ).csv"
+
+night-report: $(STAMP)  ## nights/report.md, and nights/issue.md where something is worse
+	@$(PY) -m bench night nights
 
 fairness: $(STAMP)  ## each model against its framework's own public one: BACKEND=...
 	@$(PY) -m bench fairness $(call options,BACKEND TRACK OUT)

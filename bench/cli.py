@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
+import random
 import signal
 import sys
 import uuid
@@ -16,7 +18,17 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import backends_index, doctor, envs, grid, options, pilot, table
+from bench import (
+    backends_index,
+    doctor,
+    envs,
+    grid,
+    options,
+    pilot,
+    pytest_benchmark_file,
+    table,
+)
+from bench.compare import options as compare_options
 from bench.contract import BenchError
 from bench.errors import (
     EXIT_INTERRUPTED,
@@ -27,6 +39,7 @@ from bench.errors import (
     EnvError,
     UsageError,
 )
+from bench.history import options as history_options
 from bench.rows import files, schema
 
 
@@ -67,6 +80,28 @@ def _parser() -> Parser:
     env.add_argument("--device", default="cpu", help="cpu (default), cuda, rocm or tpu")
     env.add_argument("--json", action="store_true", help="print JSON")
     env.set_defaults(command=_env)
+    _add_fairness(commands)
+    options.add_calibrate(commands).set_defaults(command=_calibrate)
+    compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
+    history_options.add(commands).set_defaults(command=_later("bench.history.command"))
+    night = commands.add_parser("night", help="compare a folder's last night with the one before")
+    night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))
+    night.set_defaults(command=_later("bench.night"))
+    out = commands.add_parser("export", help="write results as another program's file")
+    out.add_argument("results", type=Path, nargs="+", help="results files or folders")
+    out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
+    out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
+    out.set_defaults(command=pytest_benchmark_file.run)
+    listing = commands.add_parser("backends", help="list the backends and what they offer")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(command=_backends)
+    doc = commands.add_parser("doctor", help="say what is here, what is missing, how to mend it")
+    doc.add_argument("--json", action="store_true", help="print JSON")
+    doc.set_defaults(command=lambda arguments: doctor.run(json=arguments.json))
+    return parser
+
+
+def _add_fairness(commands: Any) -> None:
     fair = commands.add_parser(
         "fairness", help="measure each adapter's model against its framework's own public one"
     )
@@ -81,38 +116,59 @@ def _parser() -> Parser:
     )
     fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
     fair.add_argument("--out", type=Path, help="the CSV to write")
-    fair.set_defaults(command=_fairness)
-    listing = commands.add_parser("backends", help="list the backends and what they offer")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(command=_backends)
-    doc = commands.add_parser("doctor", help="say what is here, what is missing, how to mend it")
-    doc.add_argument("--json", action="store_true", help="print JSON")
-    doc.set_defaults(command=lambda arguments: doctor.run(json=arguments.json))
-    return parser
+    fair.set_defaults(command=_later("bench.fairness"))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     """Plan, run, print; the rows are on disk one by one."""
     tasks = grid.plan(options.request(arguments), entry=backends_index.find)
-    how = pilot.Options(
+    how = _how(arguments, again=_again(arguments, tasks))
+    # The table is for people and for pipes; progress goes where it cannot disturb either.
+    console = Console(stderr=arguments.json, highlight=False)
+    with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
+        pilot.run(tasks, file, run_id=run_id, options=how, console=console)
+    planned = {task.cell.id for task in tasks}
+    rows = [row for row in file.rows if row["cell_id"] in planned]
+    if arguments.json:
+        print(json.dumps({"out": str(file.path), "rows": [schema.text(row) for row in rows]}))
+    else:
+        table.render(rows, console=console)
+        console.print(f"\n{table.summary(rows)}", soft_wrap=True)
+        for line in _detectable(file):
+            console.print(line, soft_wrap=True)
+        console.print(f"results: {file.path}", soft_wrap=True)
+    return _exit_code(rows, strict=arguments.strict)
+
+
+def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.Options:
+    return pilot.Options(
         cluster=arguments.cluster,
         pythons=options.pythons(arguments.python),
         quality=arguments.quality,
         timeout_s=arguments.timeout,
         memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
+        schedule=arguments.schedule,
+        seed=arguments.seed or random.SystemRandom().randrange(1, 2**31),
+        again=again,
     )
-    # The table is for people and for pipes; progress goes where it cannot disturb either.
-    console = Console(stderr=arguments.json, highlight=False)
-    with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
-        pilot.run(tasks, file, run_id=run_id, options=how, console=console)
-    planned = {task.key for task in tasks}
-    rows = [row for row in file.rows if (row["cell_id"], row["repeat"]) in planned]
-    if arguments.json:
-        print(json.dumps({"out": str(file.path), "rows": [schema.text(row) for row in rows]}))
-    else:
-        table.render(rows, console=console)
-        console.print(f"\n{table.summary(rows)}\nresults: {file.path}", soft_wrap=True)
-    return _exit_code(rows, strict=arguments.strict)
+
+
+def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.Again | None:
+    """What adds repeats; none where their number was given, or nothing is compared with another."""
+    compared = {(task.cell.backend, task.cell.mode) for task in tasks if task.refused is None}
+    if arguments.repeats or len(compared) < 2:
+        return None
+    from bench.stopping import Target  # noqa: PLC0415  # imports pandas
+
+    return Target(arguments.precision_target, arguments.max_minutes * 60).next
+
+
+def _detectable(file: files.ResultFile) -> list[str]:
+    if max((row["repeat"] for row in file.rows), default=0) < 2:
+        return ["one process of each cell: how far two would differ is not known (--repeats)"]
+    from bench.compare import pilots  # noqa: PLC0415  # imports pandas, too
+
+    return pilots.detectable(file.path)
 
 
 def _exit_code(rows: list[dict[str, Any]], *, strict: bool) -> int:
@@ -132,12 +188,7 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, 
         run_id = file.run_id or _new_id()
     else:
         run_id = _new_id()
-        now = datetime.now(UTC)
-        root = Path.cwd() / "results"
-        path = arguments.out or files.default_path(
-            root, cluster=arguments.cluster or None, run_id=run_id, now=now
-        )
-        file = files.ResultFile.create(path)
+        file = files.ResultFile.create(arguments.out or _new_path(arguments, run_id))
     try:
         yield file, run_id
     except UsageError:
@@ -147,6 +198,11 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, 
         raise
     finally:
         file.close()
+
+
+def _new_path(arguments: argparse.Namespace, run_id: str) -> Path:
+    root, cluster = Path.cwd() / "results", arguments.cluster or None
+    return files.default_path(root, cluster=cluster, run_id=run_id, now=datetime.now(UTC))
 
 
 def _new_id() -> str:
@@ -194,11 +250,26 @@ def _env(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _fairness(arguments: argparse.Namespace) -> int:
-    # Here, because scipy takes half a second to import and 40 MB, and a pilot needs none of it.
-    from bench import fairness  # noqa: PLC0415
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from bench import calibration  # noqa: PLC0415  # imports pandas, too
 
-    return fairness.run(arguments)
+    tasks = grid.plan(options.request(arguments), entry=backends_index.find)
+    tasks = calibration.variants(tasks, options.percents(arguments.slow))
+    out = arguments.out or _new_path(arguments, _new_id())
+    with _sigterm_as_interrupt():
+        return calibration.run(out, tasks, _how(arguments, again=None))
+
+
+def _later(module: str) -> Callable[[argparse.Namespace], int]:
+    """``run`` of a module that is imported only when it is asked for: scipy, pandas and pyarrow
+    take a second and 150 MB.
+    """
+
+    def run(arguments: argparse.Namespace) -> int:
+        code: int = importlib.import_module(module).run(arguments)
+        return code
+
+    return run
 
 
 def _quiet(_: str) -> None:

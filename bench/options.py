@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import workloads
-from bench import backends_index, grid, machine
+from bench import backends_index, grid, machine, schedule
 from bench.envs import interpreters
 from bench.errors import UsageError
 
@@ -26,8 +26,25 @@ def add(commands: Any) -> argparse.ArgumentParser:
         f"Every choice takes {LIST}.",
     )
     _add_choices(run.add_argument_group("what to run"))
-    _add_manner(run.add_argument_group("how"))
+    how = run.add_argument_group("how")
+    _add_manner(how)
+    _add_end(how)
     return run
+
+
+def add_calibrate(commands: Any) -> argparse.ArgumentParser:
+    """Add ``calibrate``: run's choices, and only the manner that makes sense for it."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        "calibrate",
+        help="measure identical and known slower workers: what is found, and what is imagined",
+        description="Run every chosen cell against itself, and slowed by 2, 5 and 10 % of each"
+        " step. Exit code 1 where more than 1 % of comparisons of identical workers differ.",
+    )
+    _add_choices(made.add_argument_group("what to run"))
+    _add_manner(made.add_argument_group("how"))
+    made.add_argument("--slow", default="2,5,10", help="percent of a step; '' for none (2,5,10)")
+    made.set_defaults(size="tiny", workload="cnn", repeats=20)
+    return made
 
 
 def _add_choices(choice: argparse._ArgumentGroup) -> None:
@@ -53,7 +70,11 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         metavar="KEY=VALUE[,VALUE]",
         help="a setting of the backend's own; may be given several times",
     )
-    choice.add_argument("--repeats", type=count, default=1, help="fresh processes per cell")
+    choice.add_argument(
+        "--repeats",
+        type=count,
+        help="fresh processes per cell; default: as --precision-target asks",
+    )
     choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
     choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
     choice.add_argument(
@@ -65,8 +86,15 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
 
 def _add_manner(how: argparse._ArgumentGroup) -> None:
     """How the grid is run and where its rows go."""
+    how.add_argument(
+        "--schedule",
+        choices=schedule.SCHEDULES,
+        default=schedule.SCHEDULES[0],
+        help="baton (default: cells of one workload take turns where memory allows), interleaved"
+        " (a random order each repeat), sequential",
+    )
+    how.add_argument("--seed", type=count, help="of the order; default: a random one")
     how.add_argument("--out", type=Path, help="the CSV; default: results/local/<time>-<run>.csv")
-    how.add_argument("--resume", type=Path, metavar="CSV", help="go on with an unfinished CSV")
     how.add_argument("--cluster", default="", help="keep the CSV under results/<cluster>/")
     how.add_argument(
         "--python",
@@ -77,6 +105,25 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
     )
     how.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
     how.add_argument("--memory-limit", type=count, metavar="MIB", help="end a cell that grows past")
+
+
+def _add_end(how: argparse._ArgumentGroup) -> None:
+    """When it is enough, and what is told at the end."""
+    how.add_argument(
+        "--precision-target",
+        type=fraction,
+        default=0.03,
+        metavar="FRACTION",
+        help="repeat until each ratio between backends is known to this (0.03) ...",
+    )
+    how.add_argument(
+        "--max-minutes",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="... or another repeat would take longer than this (10)",
+    )
+    how.add_argument("--resume", type=Path, metavar="CSV", help="go on with an unfinished CSV")
     how.add_argument("--strict", action="store_true", help="exit with 1 if any cell failed")
     how.add_argument("--json", action="store_true", help="print the rows as JSON")
 
@@ -103,7 +150,7 @@ def request(arguments: argparse.Namespace) -> grid.Request:
         world_sizes=_counts("--world-size", arguments.world_size),
         settings=dict(_setting(text) for text in arguments.setting),
         brought=_brought(arguments.python),
-        repeats=arguments.repeats,
+        repeats=arguments.repeats or 1,
         threads=arguments.threads or len(allowed),
     )
 
@@ -123,11 +170,26 @@ def count(text: str) -> int:
     return int(text)
 
 
+def fraction(text: str) -> float:
+    """A number between 0 and 1, both left out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.03")
+    return value
+
+
 def _counts(option: str, text: str | None) -> list[int]:
     try:
         return [count(part.strip()) for part in text.split(",")] if text else []
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"argument {option}: {error}") from error
+
+
+def percents(text: str) -> list[str]:
+    return [str(one) for one in _counts("--slow", text or None)]
 
 
 def _setting(text: str) -> tuple[str, list[str]]:

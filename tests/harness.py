@@ -13,7 +13,9 @@ FAKE = ROOT / "tests" / "fake"
 
 def command(*arguments: str, backend: str = "fake", python: str = sys.executable) -> list[str]:
     start = [sys.executable, "-m", "bench", "run", "--backend", backend, "--size", "tiny"]
-    return [*start, "--device", "cpu", "--python", f"{backend}={python}", *arguments]
+    # In the order asked for, one after another; what takes turns is tested where it is meant.
+    fixed = ["--device", "cpu", "--python", f"{backend}={python}", "--schedule", "sequential"]
+    return [*start, *fixed, *arguments]
 
 
 def environment() -> dict[str, str]:
