@@ -16,7 +16,7 @@ from bench.contract import Cell
 from bench.grid import Task
 
 SCHEDULES = ("baton", "interleaved", "sequential")
-ROUNDS = 8
+ROUNDS = 6
 """Of a fleet; each goes through it and back. Past 10 to 20 blocks only more processes help."""
 
 SHARE_OF_MEMORY = 0.7
