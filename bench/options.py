@@ -89,9 +89,9 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--schedule",
         choices=schedule.SCHEDULES,
-        default=schedule.SCHEDULES[0],
-        help="baton (default: cells of one workload take turns where memory allows), interleaved"
-        " (a random order each repeat), sequential",
+        default=schedule.DEFAULT,
+        help="interleaved (default: a random order each repeat), baton (cells of one workload take"
+        " turns where memory allows), sequential",
     )
     how.add_argument("--seed", type=count, help="of the order; default: a random one")
     how.add_argument("--out", type=Path, help="the CSV; default: results/local/<time>-<run>.csv")

@@ -40,7 +40,7 @@ class Options:
     quality: bool = False
     timeout_s: float | None = None
     memory_limit: int | None = None
-    schedule: str = schedule.SCHEDULES[0]
+    schedule: str = schedule.DEFAULT
     seed: int = 0
     again: Again | None = None
 
