@@ -1,8 +1,7 @@
 """Rows as a data frame: the few columns that a comparison needs, of millions of rows.
 
-``bench.rows.reading`` reads exactly and says where a file is wrong, at some 10,000 rows a second;
-Arrow reads a hundred times as many. So Arrow reads, and where it or a check on whole columns finds
-a file wrong, the exact reader is asked where.
+``bench.rows.reading`` reads exactly and says where a file is wrong, but row by row. Arrow reads
+columns; where it or a check on whole columns finds a file wrong, the exact reader is asked where.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ COUNTS = ("repeat", "threads", "schema")
 FIGURES = (
     *("samples_per_s", "infer_samples_per_s", "step_ms_p50", "step_ms_p99", "infer_ms_p50"),
     *("infer_ms_p99", "peak_host_mib", "peak_device_mib", "compile_s", "gemm_tflops"),
-    *("copy_gib_per_s", "launch_us"),
 )
 KEY = ["run_id", "cell_id", "repeat"]
 _NEEDED = (*KEY, "schema", "status", "backend")

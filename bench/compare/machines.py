@@ -1,7 +1,6 @@
 """What differs between two machines, and how much of a difference is the hardware's.
 
-Every worker measures a matrix product (and, where its adapter can, a copy and a launch) beside its
-model. A model's rate divided by its own process's matrix rate is what the software makes of the
+Every worker measures a matrix product beside its model. A model's rate divided by its own process's matrix rate is what the software makes of the
 hardware; that quotient is compared like any other figure.
 """
 
@@ -22,7 +21,7 @@ from bench.compare.stats import Estimates
 
 WHOLE = ("cluster", "host", "device_name", "driver", "threads", "git_rev")
 OF_BACKENDS = ("backend_version", "env_lock", "env_python", "settings")
-PROBES = {"gemm_tflops": "matrix rate", "copy_gib_per_s": "memory copy rate"}
+PROBES = {"gemm_tflops": "matrix rate"}
 SHOWN = 6  # values of a fact; a hundred hosts say no more
 
 

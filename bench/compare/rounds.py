@@ -1,7 +1,7 @@
 """Raw times beside the CSVs: what two cells of a fleet did in the same rounds.
 
 The median of the rounds' log-ratios stood up better to neighbours than the ratio of the medians:
-a standard deviation of 0.057 against 0.073 over 200 pairs of workers on a shared machine.
+a standard deviation of 0.057 against 0.073 between workers on a shared machine.
 """
 
 from __future__ import annotations
