@@ -1,7 +1,7 @@
 """What differs between two machines, and how much of a difference is the hardware's.
 
-Every worker measures a matrix product beside its model. A model's rate divided by its own process's matrix rate is what the software makes of the
-hardware; that quotient is compared like any other figure.
+Every worker measures a matrix product beside its model. A model's rate divided by its own process's
+matrix rate is what the software makes of the hardware; that quotient is compared like any figure.
 """
 
 from __future__ import annotations
