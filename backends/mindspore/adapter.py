@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -63,8 +64,9 @@ def setup(cell: Cell) -> None:
     if cell.threads < SMALLEST_POOL:
         # The pool never has less than two threads, so they share one CPU.
         last = {max(os.sched_getaffinity(0))}
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), last)
+        for thread in answers.TASKS.iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread.name), last)
 
 
 def effective(cell: Cell) -> Settings:
@@ -89,8 +91,7 @@ def effective(cell: Cell) -> Settings:
 
 def _pool() -> int:
     """How many threads MindSpore's pool has, counted by their names."""
-    tasks = Path("/proc/self/task").iterdir()
-    names = Counter((task / "comm").read_text().partition("_")[0] for task in tasks)
+    names = Counter(name.partition("_")[0] for name in answers.thread_names())
     return sum(names[kind] for kind in POOL)
 
 
