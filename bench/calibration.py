@@ -7,20 +7,20 @@ makes it 5 % longer, whatever the framework would have done meanwhile.
 
 from __future__ import annotations
 
-import math
-import random
-import statistics
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
-from bench import pilot
+from bench import pilot, resampling
 from bench.compare import frame, stats
 from bench.compare.metrics import THROUGHPUT, logarithms
+from bench.compare.rounds import Rounds
+from bench.compare.stats import Floats
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK
 from bench.grid import Task
 from bench.rows.files import ResultFile
@@ -28,8 +28,10 @@ from bench.session import CALIBRATE
 from bench.stopping import LEAST
 
 SAME = ("A", "B")
-DRAWS = 2000
+TARGET = 0.03
 FALSE_ALARMS = 0.01
+FEWEST = 3
+"""Repeats below which nothing can be said of a spread."""
 
 
 def variants(tasks: Sequence[Task], percents: Sequence[str]) -> list[Task]:
@@ -43,71 +45,73 @@ def variants(tasks: Sequence[Task], percents: Sequence[str]) -> list[Task]:
 
 @dataclass(frozen=True)
 class Answer:
-    """For one cell: log-ratios against A, one a repeat. ``slowed``: percent, 0 for B."""
+    """For one cell: log-ratios of throughput against A, one a repeat. ``slowed``: percent, 0 for B.
+
+    together: whether the two took turns, so that their rounds could be compared.
+    """
 
     cell: str
     slowed: float
-    logs: Sequence[float]
+    logs: Floats
+    together: bool
 
     @property
     def spread(self) -> float:
         """Standard deviation of one repeat's log-ratio."""
-        return statistics.stdev(self.logs)
+        return float(self.logs.std(ddof=1))
 
-    def called(self, level: float) -> float:
-        """How often a comparison of as many repeats as are needed calls it different.
+    @property
+    def measured(self) -> float:
+        """By how much a step was longer than A's, as a fraction."""
+        return float(np.expm1(-self.logs.mean()))
 
-        Of LEAST repeats, or all there are, drawn from these; identical workers have no order, so
-        A and B are exchanged at random.
-        """
-        dealer = random.Random(0)
-        size = min(LEAST, len(self.logs))
-        called = 0
-        for _ in range(DRAWS):
-            drawn = dealer.sample(list(self.logs), size)
-            if not self.slowed:
-                drawn = [dealer.choice((-1, 1)) * one for one in drawn]
-            group = np.zeros(size, np.intp)
-            found = stats.paired(stats.moments(np.array(drawn), group, 1))
-            called += bool(found.p_different()[0] <= level)
-        return called / DRAWS
+    @property
+    def truth(self) -> Floats:
+        """Identical workers differ by chance only."""
+        return self.logs if self.slowed else resampling.centred(self.logs)
 
 
 def answers(path: Path) -> list[Answer]:
     """From a calibration's rows, by cell and variant; repeats that lack one side are left out."""
     rows = frame.read([path])
-    logs = logarithms(rows, THROUGHPUT)
-    found: dict[str, dict[str, dict[int, float]]] = {}
-    for cell_id, repeat, status, log in zip(
-        rows["cell_id"].astype(str), rows["repeat"], rows["status"], logs, strict=True
-    ):
-        cell, _, name = cell_id.rpartition(f"/{CALIBRATE}=")
-        if cell and status == "ok" and not math.isnan(log):
-            found.setdefault(cell, {}).setdefault(name, {})[repeat] = log
-    return [answer for cell, sides in found.items() for answer in _answers(cell, sides)]
+    rows = rows.assign(log=logarithms(rows, THROUGHPUT), row=np.arange(len(rows)))
+    parts = rows["cell_id"].astype(str).str.rpartition(f"/{CALIBRATE}=")
+    rows = rows.assign(cell=parts[0], name=parts[2])
+    usable = (rows["cell"] != "") & (rows["status"] == "ok") & rows["log"].notna()
+    kept = rows.loc[usable, ["cell", "name", "repeat", "fleet", "log", "row"]]
+    base = kept[kept["name"] == SAME[0]]
+    others = kept[kept["name"] != SAME[0]]
+    pairs = others.merge(base, on=["cell", "repeat"], suffixes=("_new", "_base"))
+    found = [
+        _answer(str(cell), str(name), group, rows)
+        for (cell, name), group in pairs.groupby(["cell", "name"])
+        if len(group) >= FEWEST
+    ]
+    return sorted(found, key=lambda one: (one.cell, one.slowed))
 
 
-def _answers(cell: str, sides: Mapping[str, Mapping[int, float]]) -> Iterator[Answer]:
-    base = sides.get(SAME[0], {})
-    for name in sorted(set(sides) - {SAME[0]}, key=_slowed):
-        both = sorted(set(base) & set(sides.get(name, {})))
-        if len(both) > 1:
-            yield Answer(cell, _slowed(name), [sides[name][at] - base[at] for at in both])
-
-
-def _slowed(name: str) -> float:
-    return float(name) if name.isdigit() else 0.0
+def _answer(cell: str, name: str, pairs: pd.DataFrame, rows: pd.DataFrame) -> Answer:
+    logs = (pairs["log_new"] - pairs["log_base"]).to_numpy(float)
+    same_fleet = pairs["fleet_new"].astype(str) == pairs["fleet_base"].astype(str)
+    together = bool((same_fleet & (pairs["fleet_new"].astype(str) != "")).all())
+    if together:
+        logs = Rounds(rows, rows).sharpened(pairs, logs)
+    return Answer(cell, float(name) if name.isdigit() else 0.0, logs, together)
 
 
 def lines(found: Sequence[Answer], *, level: float) -> Iterator[str]:
     """Markdown, which a terminal shows well enough too."""
-    yield "| cell | slowed by | measured | sd of one repeat | called different | repeats |"
-    yield "|---|---:|---:|---:|---:|---:|"
+    yield (
+        "| cell | slowed by | measured | sd of one repeat | repeats | called different,"
+        f" {LEAST} repeats | ... until {TARGET:.0%} is reached | repeats that took |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     for one in found:
-        measured = math.expm1(-statistics.mean(one.logs))
+        enough = resampling.stopped(one.truth, target=TARGET, level=level)
+        fixed = resampling.called(one.truth, fleets=LEAST, level=level)
         yield (
-            f"| {one.cell} | {one.slowed:.0f} % | {measured:+.1%} | {one.spread:.3f} |"
-            f" {one.called(level):.1%} | {len(one.logs)} |"
+            f"| {one.cell} | {one.slowed:.0f} % | {one.measured:+.1%} | {one.spread:.3f} |"
+            f" {len(one.logs)} | {fixed:.1%} | {enough.called:.1%} | {enough.fleets:.0f} |"
         )
 
 
@@ -120,7 +124,11 @@ def run(out: Path, tasks: list[Task], how: pilot.Options) -> int:
     for line in lines(found, level=stats.LEVEL):
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"results: {out}", soft_wrap=True)
-    if not found:
+    alarms = [_alarms(one) for one in found if not one.slowed]
+    if not alarms:
         return EXIT_NOTHING
-    alarms = [one.called(stats.LEVEL) for one in found if not one.slowed]
-    return EXIT_OK if statistics.mean(alarms) <= FALSE_ALARMS else EXIT_NO
+    return EXIT_OK if float(np.mean(alarms)) <= FALSE_ALARMS else EXIT_NO
+
+
+def _alarms(one: Answer) -> float:
+    return resampling.stopped(one.truth, target=TARGET, level=stats.LEVEL).called

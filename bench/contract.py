@@ -15,6 +15,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
     check(cell, path) -> None                   # raises, in the framework's words, if it is invalid
     load(cell, path, batches) -> Program        # read an exported file back, ready to infer
     gemm(cell, precision, n) -> Kernel | None   # an n x n x n matrix product, to know the machine
+    stream(cell, n) -> Kernel                   # adds 1 to n float32 numbers: memory, or a launch
     peak_device_bytes(cell) -> int | None
     launch(cell) -> list[str]                   # argv prefix for world size > 1
 """
@@ -22,7 +23,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -208,11 +209,26 @@ class Program:
         """Release the model's memory."""
 
 
-class Kernel(Protocol):
-    """One operation that can be repeated: ``run`` enqueues, ``wait`` blocks."""
+@dataclass
+class Kernel:
+    """One operation that can be repeated.
 
-    def run(self) -> None: ...
-    def wait(self) -> None: ...
+    enqueue: starts it and returns its result, which may not be there yet; finish: blocks until the
+    result that it is given is there. A no-op where calls block.
+    """
+
+    enqueue: Callable[[], Any]
+    finish: Callable[[Any], Any] = lambda _result: None
+    result: Any = None
+    started: bool = False
+
+    def run(self) -> None:
+        self.result = self.enqueue()
+        self.started = True
+
+    def wait(self) -> None:
+        if self.started:
+            self.finish(self.result)
 
 
 class Adapter(Protocol):
@@ -230,6 +246,7 @@ class Adapter(Protocol):
     def check(self, cell: Cell, path: Path) -> None: ...
     def load(self, cell: Cell, path: Path, batches: Batches) -> Program: ...
     def gemm(self, cell: Cell, precision: str, n: int) -> Kernel | None: ...
+    def stream(self, cell: Cell, n: int) -> Kernel: ...
     def peak_device_bytes(self, cell: Cell) -> int | None: ...
     def launch(self, cell: Cell) -> list[str]: ...
 

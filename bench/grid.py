@@ -10,6 +10,7 @@ from typing import Any
 
 import workloads
 from backends.registry import Entry
+from bench import conditions
 from bench.contract import Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec
@@ -150,12 +151,13 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
 
 
 def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
+    settings = {**entry.settings, **conditions.SETTINGS}
     for key, value in cell.settings.items():
-        if key not in entry.settings:
-            known = " and ".join(entry.settings) or "none"
+        if key not in settings:
+            known = " and ".join(settings)
             return f"{cell.backend} has no setting {key!r}: it has {known}"
-        if entry.settings[key] and value not in entry.settings[key]:
-            known = " or ".join(entry.settings[key])
+        if settings[key] and value not in settings[key]:
+            known = " or ".join(settings[key])
             return f"the setting {key} of {cell.backend} is {known}, not {value!r}"
     return None
 

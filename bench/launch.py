@@ -27,7 +27,9 @@ LOG_HEAD = LOG_TAIL = 128 * 1024  # bytes kept of what a worker prints; some pri
 PIECE = 1 << 16  # bytes read at once, a pipe's usual capacity
 DRAIN_PIECES = 16  # a pipe's largest capacity without privileges (1 MiB)
 LEAVE_FREE = 0.03  # of the machine's memory: below this the worker is ended before the kernel does
-TIMING = ("warm_up", "run", "latency", "probe")
+TIMING = ("warm_up", "run", "latency", "probe", "finish")
+LAST = "finish"
+"""The cell's peaks are known before it ends; what follows holds arrays that are none of its own."""
 
 
 @dataclass(eq=False)  # not frozen: contextlib writes the traceback of what passes through it
@@ -127,7 +129,8 @@ class Child:
             if self._line_ready():
                 continue
             self._watch(deadline)
-        self._sample()
+        if do != LAST:
+            self._sample()
         reply: dict[str, Any] = json.loads(line)
         if "status" in reply:
             raise Ended(reply["status"], reply["reason"])

@@ -90,8 +90,8 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
         "--schedule",
         choices=schedule.SCHEDULES,
         default=schedule.DEFAULT,
-        help="interleaved (default: a random order each repeat), baton (cells of one workload take"
-        " turns where memory allows), sequential",
+        help="baton (default: cells of one workload take turns where memory allows), interleaved (a"
+        " random order each repeat), sequential",
     )
     how.add_argument("--seed", type=count, help="of the order; default: a random one")
     how.add_argument("--out", type=Path, help="the CSV; default: results/local/<time>-<run>.csv")

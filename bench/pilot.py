@@ -67,6 +67,7 @@ class _Pilot:
         self.options = options
         self.console = console
         self.rows: list[Row] = []
+        self.how = options.schedule
 
     def run(self, tasks: list[Task]) -> list[Row]:
         waiting = [task for task in tasks if task.key not in self.results.done]
@@ -100,6 +101,8 @@ class _Pilot:
 
     def _fleet(self, tasks: Fleet) -> None:
         left = list(tasks)
+        alone = self.options.schedule == "baton" and len(tasks) == 1  # nobody to take turns with
+        self.how = "interleaved" if alone else self.options.schedule
         try:
             for task, outcome in self._outcomes(tasks):
                 self._append(task, outcome)
@@ -137,7 +140,7 @@ class _Pilot:
         self.rows.append(row)
 
     def _identity(self, task: Task) -> Row:
-        facts = {"schedule": self.options.schedule, "seed": self.options.seed}
+        facts = {"schedule": self.how, "seed": self.options.seed}
         return _identity(task, self.run_id, self.options.cluster) | facts
 
 

@@ -32,6 +32,8 @@ Times = dict[str, Any]
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
 MAX_BLOCKS = 400
 MAX_LATENCIES = 1000
+SLOW_S = 1.0
+"""What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Pace:
     """How the timed blocks are dealt out.
 
     turns: how often others may come in between; between them the parent looks at the memory.
-    discard: steps before each turn that do not count, for the others have had the caches.
+    discard: steps before each turn that do not count, for the others have had the caches; none
+    where a step lasts SLOW_S.
     min_block_ns: what a block lasts at least. spread: whether the turns share out as many blocks as
     the spec asks for; else each is one block.
     """
@@ -270,11 +273,12 @@ class _Run:
         if pace.spread:
             blocks = max(math.ceil(spec.measure_s / block_s), spec.steps_min // warm["block_steps"])
             each = max(1, math.ceil(min(blocks, MAX_BLOCKS) / pace.turns))
+        step_s = block_s / warm["block_steps"]
+        discard = pace.discard if step_s < SLOW_S else 0
         for _ in range(pace.turns):
             yield from self.watch.pause(child)
-            self._ask(child, "run", blocks=each, discard=pace.discard)
+            self._ask(child, "run", blocks=each, discard=discard)
         yield from self.watch.pause(None)
-        step_s = block_s / warm["block_steps"]
         count = max(spec.steps_min, math.ceil(spec.measure_s / 2 / step_s))
         self._ask(child, "latency", count=min(count, MAX_LATENCIES))
         self._ask(child, "probe")

@@ -16,8 +16,8 @@ from bench.contract import Cell
 from bench.grid import Task
 
 SCHEDULES = ("baton", "interleaved", "sequential")
-DEFAULT = "interleaved"
-"""Nine backends at tiny took turns for over four minutes; one by one they take two or three."""
+DEFAULT = "baton"
+"""Where memory allows; workers that do not fit run one by one, interleaved."""
 
 ROUNDS = 6
 """Of a fleet; each goes through it and back. Past 10 to 20 blocks only more processes help."""

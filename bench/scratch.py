@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends.registry import Entry
+from bench.conditions import MALLOC_KEEP
 from bench.errors import UsageError
 from bench.job import Job
 from workloads import cache
@@ -59,6 +60,8 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
             env[entry.setting_env[setting]] = value
     if job.cell.track == "tuned":
         env.update(entry.tuned_env)
+    if job.cell.settings.get("malloc") == "keep":
+        env.update(MALLOC_KEEP)
     env.update(
         {
             MARK: str(scratch),

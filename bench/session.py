@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import clock, ladder, memory, parity, probes, safetensors
+from bench import clock, ladder, memory, parity, probes, safetensors, samples
 from bench.contract import (
     Adapter,
     Batch,
@@ -30,12 +30,8 @@ from bench.contract import (
 )
 from bench.figures import Times, Tokens, figures
 from bench.job import Job
-from workloads import batches as making
 from workloads import flops
 
-# Distinct batches that the timed loop cycles over; the gate takes the first five.
-TRAIN_BATCHES = 16
-HELD_OUT_BATCH = 64
 CALIBRATE = "calibrate"
 """A setting of ``bench calibrate``'s cells: a name, or the percent that each step is slowed by."""
 T = TypeVar("T")
@@ -67,6 +63,8 @@ class Session:
         self.row["baseline_host_mib"] = memory.resident_bytes() / 2**20
         self.row["env_python"] = platform.python_version()
         self.row["backend_version"] = metadata.version(self.adapter.DIST)
+        if "malloc" in self.cell.settings and platform.libc_ver()[0] != "glibc":
+            raise Unsupported("malloc=keep is a setting of glibc's, which this interpreter lacks")
         if reason := self.adapter.unsupported(self.cell):
             raise Unsupported(reason)
         if self.cell.device not in (found := self.adapter.devices()):
@@ -168,7 +166,7 @@ class Session:
         """Train for real, at the workload's own rate, and record the held-out accuracy."""
         self.program.close()
         cell = replace(self.cell, optimizer=replace(self.cell.optimizer, lr=self.job.quality_lr))
-        held_out = self._held_out(HELD_OUT_BATCH, None)
+        held_out = samples.held_out(self.job, samples.HELD_OUT_BATCH)
         batches = self._batches(cell.batch, train_batches=self.job.quality_steps)
         self.program = self._build(cell, Batches(batches.train, held_out))
         self.row["accuracy_start"] = self._accuracy(held_out, first=0)
@@ -211,13 +209,16 @@ class Session:
 
     def accuracy(self) -> dict[str, Any]:
         """Held-out accuracy of the served file, beside the float64 reference's."""
-        held_out = self.batches.infer[ladder.TIMED + 1 :]
+        held_out = samples.judged(self.batches.infer)
         self.row["accuracy"] = self._accuracy(held_out, first=ladder.TIMED + 1)
         self.row["accuracy_reference"] = self.trace.accuracy
         return {}
 
     def finish(self) -> dict[str, Any]:
-        """Turn the times into figures and read the settings back once more."""
+        """Turn the times into figures and read the settings back once more.
+
+        What was timed has its machine's rates measured last: their arrays are no part of its peaks.
+        """
         if self.times.block_ns:
             self.row |= figures(self.cell, self.times, known=self.row, tokens=self.tokens)
         if self.row.get("export_rung") == "dynamic_batch" and self.times.step_ns:
@@ -228,7 +229,15 @@ class Session:
             self.row["settings"]["changed_while_running"] = changed
         device_bytes = self.adapter.peak_device_bytes(self.cell)
         self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
+        self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
+        if self.times.block_ns:
+            self.program.close()
+            self._timed("measure_s", self._machine)
         return {}
+
+    def _machine(self) -> None:
+        self.row["memory_gb_s"] = probes.memory_gb_s(self.adapter, self.cell)
+        self.row["launch_us"] = probes.launch_us(self.adapter, self.cell)
 
     # -- parts
 
@@ -239,8 +248,10 @@ class Session:
     def _effective(self) -> Settings:
         """What framework and program say is in force, and the CPUs that may be used."""
         facts = self.program.facts() if hasattr(self, "program") else {}
-        cpus = sorted(os.sched_getaffinity(0))
-        return {**self.adapter.effective(self.cell), **facts, "cpus": cpus}
+        system: Settings = {"cpus": sorted(os.sched_getaffinity(0))}
+        if tunables := os.environ.get("GLIBC_TUNABLES"):
+            system["malloc"] = tunables
+        return {**self.adapter.effective(self.cell), **facts, **system}
 
     def _step(self) -> None:
         if name := self.cell.settings.get(CALIBRATE):
@@ -258,28 +269,8 @@ class Session:
     def _build(self, cell: Cell, batches: Batches) -> Program:
         return self.adapter.build(cell, safetensors.read(self.job.weights), batches)
 
-    def _batches(self, batch: int, *, train_batches: int = TRAIN_BATCHES) -> Batches:
-        """Train batches and the gate batch; to serve, the timed and the held-out ones too."""
-        data = safetensors.read(self.job.data)
-        made = making.make(
-            data,
-            model=self.cell.model,
-            batch=batch,
-            train_batches=train_batches,
-            infer_batches=1,
-        )
-        infer = self._held_out(self.trace.batch, self.trace.batch)
-        if not self.cell.trains:
-            infer += self._held_out(self.cell.batch, self.cell.batch)
-        if self.job.role == "serve":
-            infer += self._held_out(HELD_OUT_BATCH, self.trace.accuracy_samples)
-        return Batches(made.train, infer)
-
-    def _held_out(self, batch: int, limit: int | None) -> list[Batch]:
-        """Held-out batches of the first ``limit`` samples; None: of all that fill a batch."""
-        data = safetensors.read(self.job.data)
-        limit = len(data["test.label"]) if limit is None else limit
-        return making.held_out(data, model=self.cell.model, batch=batch, limit=limit)
+    def _batches(self, batch: int, **how: int) -> Batches:
+        return samples.batches(self.job, self.trace, batch, **how)
 
     def _accuracy(self, held_out: list[Batch], *, first: int) -> float:
         """Share of right answers; batch ``i`` is the program's infer batch ``first + i``."""

@@ -64,7 +64,7 @@ def _status(name: str, error: Exception) -> str:
 
 def save(session: Work) -> None:
     """Write the row so far; a reader sees the old file or the new one, never a part."""
-    row = {**session.row, "peak_host_mib": memory.peak_bytes() / 2**20}
+    row = {"peak_host_mib": memory.peak_bytes() / 2**20, **session.row}
     part = session.job.row.with_suffix(".part")
     part.write_text(json.dumps({"row": row, "times": asdict(session.times)}))
     part.replace(session.job.row)

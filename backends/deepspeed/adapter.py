@@ -34,6 +34,7 @@ launch = contract.one_process
 check = plain.check
 load = plain.load
 gemm = plain.gemm
+stream = plain.stream
 peak_device_bytes = plain.peak_device_bytes
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax.extend.backend import clear_backends
 
 from backends import answers
-from backends.jax import exports, models
-from backends.jax.programs import DTYPES, Inference, Matmul, Split, Training, arrays
+from backends.jax import exports, models, programs
+from backends.jax.programs import DTYPES, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
 
@@ -98,7 +98,11 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return None if _precision(precision) else Matmul(precision, n)
+    return None if _precision(precision) else programs.matmul(precision, n)
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    return programs.stream(n)
 
 
 def peak_device_bytes(cell: Cell) -> int | None:

@@ -19,7 +19,7 @@ from flax import nnx
 from jax import Array
 
 from backends.jax.split import Arrays, Inputs, Split, arrays
-from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
 DTYPES = {"bf16": jnp.bfloat16}
 Forward = Callable[[Arrays, Arrays, Inputs], Array]
@@ -159,18 +159,17 @@ def optimizer(asked: Optimizer) -> optax.GradientTransformation:
     )
 
 
-class Matmul:
+def matmul(precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision."""
+    # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
+    values = np.random.default_rng(0).random((2, n, n), np.float32)
+    left, right = jnp.array(values, DTYPES.get(precision, jnp.float32))
+    product = jax.jit(jnp.matmul)
+    return Kernel(lambda: product(left, right), jax.block_until_ready)
 
-    def __init__(self, precision: str, n: int) -> None:
-        # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
-        values = np.random.default_rng(0).random((2, n, n), np.float32)
-        self.left, self.right = jnp.array(values, DTYPES.get(precision, jnp.float32))
-        self.product = jax.jit(jnp.matmul)
-        self.out: Array | None = None
 
-    def run(self) -> None:
-        self.out = self.product(self.left, self.right)
-
-    def wait(self) -> None:
-        jax.block_until_ready(self.out)
+def stream(n: int) -> Kernel:
+    """Adds 1 to n float32 numbers."""
+    source = jnp.ones(n, jnp.float32)
+    add = jax.jit(lambda values: values + 1)
+    return Kernel(lambda: add(source), jax.block_until_ready)

@@ -11,9 +11,9 @@ import keras
 from keras import ops
 
 from backends import answers
-from backends.keras import exports, models
+from backends.keras import exports, models, programs
 from backends.keras.engines import ENGINES, engine
-from backends.keras.programs import DTYPES, Inference, Matmul, Training
+from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
@@ -95,4 +95,8 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return Matmul(precision, n) if precision in DTYPES else None
+    return programs.matmul(precision, n) if precision in DTYPES else None
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    return programs.stream(n)

@@ -11,7 +11,7 @@ from keras import ops
 from backends.keras import models, optimizers
 from backends.keras.engines import engine
 from backends.stepwise import Pause, Stepwise
-from bench.contract import INPUTS, Batch, Batches, Cell, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 ENDLESS = 2**40  # steps in the one epoch that fit is asked for
@@ -144,16 +144,14 @@ class Training(Inference):
         return facts
 
 
-class Matmul:
+def matmul(precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision."""
+    random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
+    left, right = (ops.cast(place(one), DTYPES[precision]) for one in random)
+    return Kernel(lambda: ops.matmul(left, right), lambda _: engine().wait())
 
-    def __init__(self, precision: str, n: int) -> None:
-        random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
-        self.left, self.right = (ops.cast(place(one), DTYPES[precision]) for one in random)
-        self.out: Any = None
 
-    def run(self) -> None:
-        self.out = ops.matmul(self.left, self.right)
-
-    def wait(self) -> None:
-        engine().wait()
+def stream(n: int) -> Kernel:
+    """Adds 1 to n float32 numbers."""
+    source = ops.ones(n)
+    return Kernel(lambda: ops.add(source, 1.0), lambda _: engine().wait())

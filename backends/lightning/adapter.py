@@ -26,6 +26,7 @@ export = plain.export
 check = plain.check
 load = plain.load
 gemm = plain.gemm
+stream = plain.stream
 peak_device_bytes = plain.peak_device_bytes
 
 

@@ -11,10 +11,9 @@ from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from backends import answers
-from backends.mxnet import exports, models
+from backends.mxnet import exports, models, programs
 from backends.mxnet.programs import (
     Inference,
-    Matmul,
     Training,
     dtype_name,
     n_params,
@@ -125,4 +124,8 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return Matmul(precision, n) if precision in ("fp32", "bf16") else None
+    return programs.matmul(precision, n) if precision in ("fp32", "bf16") else None
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    return programs.stream(n)

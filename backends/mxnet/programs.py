@@ -13,7 +13,7 @@ from mxnet.gluon import HybridBlock
 from mxnet.ndarray import NDArray
 
 from backends.mxnet.optimizers import AGGREGATED, optimizer
-from bench.contract import INPUTS, Batch, Batches, Cell, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 BF16 = amp.amp.bfloat16
 STATIC = {"static_alloc": True, "static_shape": True}
@@ -172,21 +172,18 @@ class Training(Inference):
         return facts
 
 
-class Matmul:
+def matmul(precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision, by the operator that the dense layers use."""
+    arrays = [mx.nd.random.uniform(shape=(n, n)) for _ in range(3)]
+    if precision == "bf16":
+        arrays = [mx.nd.amp_cast(array, dtype=BF16) for array in arrays]
+    left, right, out = arrays
+    mx.nd.waitall()
+    how = {"no_bias": True, "num_hidden": n, "flatten": False, "out": out}
+    return Kernel(lambda: fully_connected(left, right, **how), lambda _: mx.nd.waitall())
 
-    def __init__(self, precision: str, n: int) -> None:
-        self.n = n
-        arrays = [mx.nd.random.uniform(shape=(n, n)) for _ in range(3)]
-        if precision == "bf16":
-            arrays = [mx.nd.amp_cast(array, dtype=BF16) for array in arrays]
-        self.left, self.right, self.out = arrays
-        mx.nd.waitall()
 
-    def run(self) -> None:
-        fully_connected(
-            self.left, self.right, no_bias=True, num_hidden=self.n, flatten=False, out=self.out
-        )
-
-    def wait(self) -> None:
-        mx.nd.waitall()
+def stream(n: int) -> Kernel:
+    """Adds 1 to n float32 numbers."""
+    source = mx.nd.ones(n)
+    return Kernel(lambda: source + 1, lambda _: mx.nd.waitall())

@@ -103,4 +103,13 @@ def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
         return None
     model = models.matmul(n, int8=precision == "int8").SerializeToString()
     left = (np.random.default_rng(0).random((n, n)) * 255).astype(NUMPY_TYPES[precision])
-    return Bound(dataclasses.replace(cell, precision=precision), model, [{"x": left}])
+    return _kernel(Bound(dataclasses.replace(cell, precision=precision), model, [{"x": left}]))
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    model = models.increment(n).SerializeToString()
+    return _kernel(Bound(cell, model, [{"x": np.ones(n, np.float32)}]))
+
+
+def _kernel(bound: Bound) -> Kernel:
+    return Kernel(bound.run, lambda _: bound.wait())

@@ -152,16 +152,29 @@ def fused_attention(graph: Graph, dims: EncoderDims) -> Attend:
 
 def matmul(n: int, *, int8: bool = False) -> onnx.ModelProto:
     """An n x n x n product; its left input ``x``, its right one a constant, as in a model."""
-    graph = Graph({})
-    right = graph.constant("right", np.ones((n, n), np.int8 if int8 else np.float32))
-    product = graph.op("MatMulInteger" if int8 else "MatMul", "x", right)
+    right = np.ones((n, n), np.int8 if int8 else np.float32)
     types = (TensorProto.UINT8, TensorProto.INT32) if int8 else (TensorProto.FLOAT,) * 2
+    return _operation("MatMulInteger" if int8 else "MatMul", right, shape=(n, n), types=types)
+
+
+def increment(n: int) -> onnx.ModelProto:
+    """Adds 1 to n float32 numbers, its input ``x``."""
+    one = np.ones(1, np.float32)
+    return _operation("Add", one, shape=(n,), types=(TensorProto.FLOAT,) * 2)
+
+
+def _operation(
+    name: str, right: np.ndarray, *, shape: tuple[int, ...], types: tuple[int, int]
+) -> onnx.ModelProto:
+    """One operation on ``x`` and a constant; input and output have one shape."""
+    graph = Graph({})
+    result = graph.op(name, "x", graph.constant("right", right))
     values = [
-        helper.make_tensor_value_info(name, kind, [n, n])
-        for name, kind in zip(("x", product), types)
+        helper.make_tensor_value_info(value, kind, shape)
+        for value, kind in zip(("x", result), types)
     ]
     made = helper.make_graph(
-        graph.nodes, "matmul", values[:1], values[1:], list(graph.initialisers.values())
+        graph.nodes, name, values[:1], values[1:], list(graph.initialisers.values())
     )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(made, opset_imports=[opset], ir_version=IR_VERSION)

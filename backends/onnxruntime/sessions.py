@@ -59,9 +59,11 @@ class Bound:
         binding.bind_output(self.session.get_outputs()[0].name, self.kind)
         return binding
 
-    def run(self, index: int = 0) -> None:
+    def run(self, index: int = 0) -> Any:
+        """Enqueue; the binding, which has the outputs."""
         self.current = self.bindings[index]
         self.session.run_with_iobinding(self.current)
+        return self.current
 
     def wait(self) -> None:
         if self.current is not None:

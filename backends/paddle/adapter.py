@@ -13,8 +13,8 @@ import paddle
 from paddle.base import core
 
 from backends import answers
-from backends.paddle import exports, models, served
-from backends.paddle.programs import Inference, Matmul, Training
+from backends.paddle import exports, models, programs, served
+from backends.paddle.programs import Inference, Training
 from backends.paddle.served import Served
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
@@ -142,4 +142,8 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return Matmul(n) if precision == "fp32" else None
+    return programs.matmul(n) if precision == "fp32" else None
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    return programs.stream(n)

@@ -13,7 +13,7 @@ from paddle import Tensor, nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
-from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
 # No program has a ``wait``: on a CPU Paddle's operators and its graphs return when they are done.
 
@@ -122,16 +122,13 @@ def optimizer(asked: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.AdamW(epsilon=asked.eps, **betas, **common)
 
 
-class Matmul:
+def matmul(n: int) -> Kernel:
     """An n x n x n matrix product in float32."""
+    left, right = paddle.rand([n, n]), paddle.rand([n, n])
+    return Kernel(paddle.no_grad()(lambda: paddle.matmul(left, right)))
 
-    def __init__(self, n: int) -> None:
-        self.left, self.right = paddle.rand([n, n]), paddle.rand([n, n])
-        self.out: Tensor | None = None
 
-    def run(self) -> None:
-        with paddle.no_grad():
-            self.out = paddle.matmul(self.left, self.right)
-
-    def wait(self) -> None:
-        """The product has been there since ``run`` returned."""
+def stream(n: int) -> Kernel:
+    """Adds 1 to n float32 numbers."""
+    source = paddle.ones([n])
+    return Kernel(paddle.no_grad()(lambda: source + 1.0))

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from backends import answers
 from backends.keras import models as keras_models
-from backends.tensorflow import exports, lite
+from backends.tensorflow import exports, lite, programs
 from backends.tensorflow.lite import Lite
-from backends.tensorflow.programs import DTYPES, Inference, Matmul, Training, compiled
+from backends.tensorflow.programs import DTYPES, Inference, Training, compiled
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
@@ -117,7 +117,11 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
     if precision not in DTYPES or (precision == "tf32" and cell.device != "cuda"):
         return None
-    return Matmul(precision, n)
+    return programs.matmul(precision, n)
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    return programs.stream(n)
 
 
 def peak_device_bytes(cell: Cell) -> int | None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
-from bench.contract import INPUTS, Batch, Batches, Cell, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
 
@@ -128,16 +128,18 @@ def graph_facts(function: Callable[..., Any]) -> Settings:
     return {"graph": graph, "xla": graph and bool(vars(function)["_jit_compile"])}
 
 
-class Matmul:
+def matmul(precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision."""
+    random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
+    left, right = (tf.cast(one, DTYPES[precision]) for one in random)
+    return Kernel(lambda: tf.matmul(left, right), _synchronize)
 
-    def __init__(self, precision: str, n: int) -> None:
-        random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
-        self.left, self.right = (tf.cast(one, DTYPES[precision]) for one in random)
-        self.out: tf.Tensor | None = None
 
-    def run(self) -> None:
-        self.out = tf.matmul(self.left, self.right)
+def stream(n: int) -> Kernel:
+    """Adds 1 to n float32 numbers."""
+    source = tf.ones(n)
+    return Kernel(lambda: source + 1.0, _synchronize)
 
-    def wait(self) -> None:
-        tf.test.experimental.sync_devices()
+
+def _synchronize(_result: tf.Tensor) -> None:
+    tf.test.experimental.sync_devices()

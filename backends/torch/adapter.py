@@ -14,10 +14,9 @@ import torch
 from torch import nn
 
 from backends import answers
-from backends.torch import exports, models
+from backends.torch import exports, models, programs
 from backends.torch.programs import (
     Inference,
-    Matmul,
     Training,
     autocast,
     device,
@@ -139,7 +138,10 @@ def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
     # fp16 on a CPU is emulated: one product of 1024 took 3.5 s, and says nothing of the machine.
     if unsupported(dataclasses.replace(cell, precision=precision, format="")) is not None:
         return None
-    return Matmul(cell, precision, n)
+    return programs.matmul(cell, precision, n)
+
+
+stream = programs.stream
 
 
 def peak_device_bytes(cell: Cell) -> int | None:

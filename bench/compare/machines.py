@@ -1,7 +1,8 @@
 """What differs between two machines, and how much of a difference is the hardware's.
 
-Every worker measures a matrix product beside its model. A model's rate divided by its own process's
-matrix rate is what the software makes of the hardware; that quotient is compared like any figure.
+Every worker measures a matrix product, memory and a launch beside its model. A model's rate divided
+by its own process's matrix rate is what the software makes of the hardware; that quotient is
+compared like any figure.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from bench.compare.stats import Estimates
 
 WHOLE = ("cluster", "host", "device_name", "driver", "threads", "git_rev")
 OF_BACKENDS = ("backend_version", "env_lock", "env_python", "settings")
-PROBES = {"gemm_tflops": "matrix rate"}
+MATRIX = "gemm_tflops"
+PROBES = {MATRIX: "matrix rate", "memory_gb_s": "memory rate", "launch_us": "launch time"}
 SHOWN = 6  # values of a fact; a hundred hosts say no more
 
 
@@ -112,7 +114,7 @@ class _Logs:
         for column in PROBES:
             figures = side.rows[column].to_numpy(float)
             self.values[column] = np.log(np.where(figures > 0, figures, np.nan))
-        self.values["software"] = speed - self.values["gemm_tflops"]
+        self.values["software"] = speed - self.values[MATRIX]
 
     def moments(self, name: str, count: int) -> stats.Moments:
         values = self.values[name]

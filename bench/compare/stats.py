@@ -8,10 +8,11 @@ is the logarithm of the ratio of geometric means; an interval of it is Student's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.01
 """Share of false discoveries among what is called faster or slower; intervals hold 1 - LEVEL."""
@@ -24,6 +25,11 @@ MARGIN = 0.03
 
 POWER = 0.9
 """With this probability an effect as large as the smallest detectable one is found."""
+
+AIM = 0.93
+GRID = 200
+MANY = 1000
+"""Degrees of freedom from which on an estimated error is as good as known."""
 
 Floats = NDArray[np.float64]
 
@@ -53,13 +59,39 @@ class Estimates:
         return np.maximum(above, below)
 
     def detectable(self, level: float, *, tests: int) -> Floats:
-        """The smallest log-ratio that is found with probability POWER.
+        """The smallest log-ratio that is found with probability POWER by a pilot like this one.
 
         Where one of ``tests`` differs and no other, Benjamini and Hochberg's procedure finds it
-        at level / tests. Standard errors are estimates, so both quantiles are Student's.
+        at level / tests.
         """
-        reach = _quantile(1 - level / (2 * max(tests, 1)), self.df) + _quantile(POWER, self.df)
+        whole = np.floor(self.df)
+        reach = np.full(whole.shape, np.inf)
+        for df in np.unique(whole[whole > 0]):
+            reach[whole == df] = _reach(int(min(df, MANY)), level / max(tests, 1))
         return reach * self.se
+
+
+@cache
+def _reach(df: int, level: float) -> float:
+    """How many estimated standard errors an effect must have to be found with probability POWER.
+
+    The effect is k e, with e the error that this pilot estimates, and the next pilot, whose own
+    estimate is e', finds it if x + k e > t e', x being normal. e and e' are independent and
+    follow sqrt(chi2(df) / df), for which equally likely values stand. Real noise is not quite
+    normal, so that a little more than POWER is aimed at.
+    """
+    shares = (np.arange(GRID) + 0.5) / GRID
+    errors = np.sqrt(stats.chi2.ppf(shares, df) / df)
+    critical = stats.t.ppf(1 - level / 2, df)
+
+    def lacking(k: float) -> float:
+        found = stats.norm.cdf(k * errors[:, None] - critical * errors[None, :])
+        return float(found.mean()) - AIM
+
+    most = critical + 10.0
+    while lacking(most) < 0:
+        most *= 2
+    return float(optimize.brentq(lacking, critical, most))
 
 
 def _quantile(share: float, df: Floats) -> Floats:

@@ -214,7 +214,9 @@ FURTHER = (
     Column("wall_s", "float", "s", "the whole cell, from starting its process to reaping it"),
     Column("parity_s", "float", "s", "the parity gate; it may hold the first step"),
     Column("warmup_s", "float", "s", "warming up"),
-    Column("measure_s", "float", "s", "timed blocks, latency steps and matrix products together"),
+    Column(
+        "measure_s", "float", "s", "timed blocks, latency steps and the machine's rates together"
+    ),
     Column(
         "measure_peak_host_mib",
         "float",
@@ -240,6 +242,19 @@ FURTHER = (
         "float",
         "TFLOP/s",
         "the same product in the fastest floating-point precision that the backend offers",
+    ),
+    Column(
+        "memory_gb_s",
+        "float",
+        "GB/s",
+        "read and written by one process that adds 1 to 2^24 float32 numbers or more, best of 5;"
+        " where the framework allocates the result, that too",
+    ),
+    Column(
+        "launch_us",
+        "float",
+        "us",
+        "median time of the same addition to a single number, waited for",
     ),
     Column("infer_steps", "int", "calls", "inference calls inside the timed blocks"),
     Column(

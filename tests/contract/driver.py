@@ -28,7 +28,7 @@ STEPS = 6
 GATE, OTHER = 0, 1  # infer batches of two sizes
 NAMES = (
     *("devices", "unsupported", "setup", "effective", "build", "export", "check", "load"),
-    *("gemm", "peak_device_bytes", "launch"),
+    *("gemm", "stream", "peak_device_bytes", "launch"),
 )
 FEW, MANY = 2, 16
 TRIES = 5  # the best of them: neighbours on the machine only ever add time
@@ -69,6 +69,7 @@ def describe(task: Task) -> dict[str, Any]:
         "unsupported": answers,
         "launch": adapter.launch(task.cell),
         "kernels": [name for name in precisions if multiplies(task, name)],
+        "streamed": streamed(task),
     }
 
 
@@ -80,6 +81,25 @@ def multiplies(task: Task, precision: str) -> bool:
     kernel.run()
     kernel.wait()
     return True
+
+
+def streamed(task: Task) -> list[float]:
+    """What adding 1 to numbers makes of them, twice: the operand stays what it is."""
+    kernel = task.adapter.stream(task.cell, 3)
+    kernel.run()
+    kernel.run()
+    kernel.wait()
+    return [float(value) for value in host(kernel.result)]
+
+
+def host(values: Any) -> Any:
+    """The frameworks' ways from an array of theirs to numbers."""
+    if hasattr(values, "copy_outputs_to_cpu"):
+        return values.copy_outputs_to_cpu()[0]
+    for name in ("asnumpy", "tolist", "numpy"):
+        if hasattr(values, name):
+            return getattr(values, name)()
+    raise TypeError(f"no way from {type(values).__name__} to numbers")
 
 
 def train(task: Task) -> dict[str, Any]:

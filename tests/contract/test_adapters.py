@@ -67,6 +67,7 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
     # A CPU has no TF32, and nobody has nonsense; every backend multiplies in float32.
     assert "fp32" in described["kernels"]
     assert not {"tf32", "nonsense"} & set(described["kernels"])
+    assert described["streamed"] == [2.0, 2.0, 2.0]
 
 
 @backends

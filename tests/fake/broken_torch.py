@@ -22,6 +22,7 @@ devices = adapter.devices
 setup = adapter.setup
 effective = adapter.effective
 gemm = adapter.gemm
+stream = adapter.stream
 peak_device_bytes = adapter.peak_device_bytes
 launch = adapter.launch
 

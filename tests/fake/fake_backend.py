@@ -19,7 +19,7 @@ import numpy as np
 
 import workloads
 from bench import contract
-from bench.contract import Batches, Cell, Program, Settings, Weights
+from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "fake"
 DIST = "numpy"
@@ -67,6 +67,11 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 def gemm(cell: Cell, precision: str, n: int) -> None:
     return None
+
+
+def stream(cell: Cell, n: int) -> Kernel:
+    source = np.ones(n, np.float32)
+    return Kernel(lambda: source + 1)
 
 
 class Working(Program):

@@ -24,21 +24,28 @@ SIZES = (100_000, 1_000_000)
 REPEATS = 5
 NIGHTS = 50
 LIMIT_S, LIMIT_MB = 15, 2000
+FOLLOWING = ("samples_per_s", "step_ms_p50", "step_ms_p95", "step_ms_p99", "tflops", "mfu")
+"""What changes with a row's speed; the row would contradict itself otherwise."""
 
 
 def lines(count: int, *, run_id: str, seed: int, repeats: int = REPEATS) -> Iterator[str]:
     """CSV lines of ``count`` rows of ``count / repeats`` cells, as a pilot writes them."""
-    template = schema.text(row(1.0, run_id=run_id, cell_id="CELL", repeat=987654321))
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(template.values())
-    text = out.getvalue().replace("1280.0", "RATE", 1).replace("987654321", "REPEAT")
+    texts = schema.text(row(1.0, run_id=run_id))
+    fields = {name: quoted(text) for name, text in texts.items()}
     dealer = random.Random(seed)
     for cell in range(count // repeats):
-        identity = f"torch/cnn/cnn/small/cpu/fp32/eager/out-of-box/b{cell}/w1"
+        identity = f"{texts['cell_id']}/case={cell}"
         for repeat in range(1, repeats + 1):
-            rate = 1280.0 * dealer.lognormvariate(0, 0.03)
-            filled = text.replace("CELL", identity).replace("REPEAT", str(repeat))
-            yield filled.replace("RATE", f"{rate!r}")
+            filled = row(dealer.lognormvariate(0, 0.03))
+            fields |= {name: repr(filled[name]) for name in FOLLOWING}
+            fields |= {"cell_id": identity, "repeat": str(repeat)}
+            yield ",".join(fields.values())
+
+
+def quoted(text: str) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([text])
+    return out.getvalue()
 
 
 def write(path: Path, count: int, **how: object) -> Path:

@@ -82,11 +82,26 @@ def test_adjusting_by_hand():
     assert np.isnan(stats.adjusted(np.array([math.nan]))).all()
 
 
-def test_detectable_by_hand():
-    # t(0.995, 10) = 3.169273, t(0.9, 10) = 1.372184; of ten tests t(0.9995, 10) = 4.586894.
-    found = Estimates(np.array([0.0]), np.array([0.01]), np.array([10.0]))
-    assert found.detectable(0.01, tests=1)[0] == pytest.approx(0.04541457, rel=1e-5)
-    assert found.detectable(0.01, tests=10)[0] == pytest.approx(0.05959078, rel=1e-5)
+@pytest.mark.parametrize("n", [3, 8, 30])
+def test_what_one_pilot_calls_detectable_the_next_one_finds(n):
+    """20,000 pairs of pilots with normal noise: standard deviation of the share 0.002."""
+    draws = np.random.default_rng(n).normal(size=(2, 20_000, n))
+    first, second = (
+        paired(stats.Moments(np.full(20_000, float(n)), one.mean(axis=1), one.var(axis=1, ddof=1)))
+        for one in draws
+    )
+    effect = first.detectable(0.01, tests=1)
+    found = Estimates(second.log_ratio + effect, second.se, second.df).p_different() <= 0.01
+    assert found.mean() == pytest.approx(stats.AIM, abs=0.01)
+    assert found.mean() >= stats.POWER
+
+
+def test_more_tests_and_fewer_processes_need_larger_effects():
+    one = Estimates(np.zeros(3), np.full(3, 0.01), np.array([0.0, 4.0, 9.0]))
+    alone, among = one.detectable(0.01, tests=1), one.detectable(0.01, tests=10)
+    assert alone[0] == math.inf, "without degrees of freedom nothing is found"
+    assert alone[1] > alone[2] > 0
+    assert (among[1:] > alone[1:]).all()
 
 
 @given(some.lists(some.floats(-3, 3), min_size=2, max_size=9), some.floats(-2, 2))

@@ -226,7 +226,7 @@ def test_settings_that_only_look_alike_are_two_cells():
         ),
         (
             {"settings": {"colour": ["red"]}},
-            "both has no setting 'colour': it has layout and graph",
+            "both has no setting 'colour': it has layout and graph and malloc",
         ),
         (
             {"settings": {"layout": ["square"]}},

@@ -32,8 +32,8 @@ WORKER_HALF = {
     f"{path}.py"
     for path in words(
         "bench/__init__ bench/contract bench/errors bench/safetensors bench/clock bench/memory"
-        " bench/parity bench/probes bench/ladder bench/figures bench/job bench/session bench/duel"
-        " bench/worker"
+        " bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
+        " bench/session bench/duel bench/worker"
         " workloads/__init__ workloads/batches workloads/flops"
     )
 }

@@ -103,6 +103,13 @@ def test_each_compile_cache_is_a_folder_of_its_own(environment, tmp_path):
     assert found["KERNEL_CACHE_DIR"] == str(tmp_path / "caches" / "kernel_cache_dir")
 
 
+def test_the_c_library_keeps_memory_where_it_is_asked_to(environment):
+    asked = environment(cell=SimpleNamespace(**vars(CELL) | {"settings": {"malloc": "keep"}}))
+    assert "trim_threshold" in asked["GLIBC_TUNABLES"]
+    inherited = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert "GLIBC_TUNABLES" not in environment(inherited), "one user's would differ from another's"
+
+
 def test_a_backends_own_variables_win_over_threads_caches_and_inheritance(environment):
     own = {"OMP_NUM_THREADS": "1", "JIT_CACHE": "off", "PATH": "/theirs", "NEW": "1"}
     found = environment({"PATH": "/tools"}, cache_dirs=("JIT_CACHE",), env=own)

@@ -63,7 +63,8 @@ def test_the_fixed_columns_are_the_designs_and_the_page_is_current():
 
 @pytest.mark.parametrize("column", schema.COLUMNS, ids=lambda column: column.name)
 def test_a_column_with_a_unit_in_its_name_states_it(column):
-    units = {"_s": "s", "_mib": "MiB", "_j": "J", "_tflops": "TFLOP/s", "_per_s": None}
+    units = {"_gb_s": "GB/s", "_us": "us", "_s": "s", "_mib": "MiB", "_j": "J"}
+    units |= {"_tflops": "TFLOP/s", "_per_s": None}
     ending = next((end for end in ("_per_s", *units) if column.name.endswith(end)), None)
     if ending == "_per_s":
         assert column.unit == column.name.removesuffix("_per_s").split("_")[-1] + "/s"

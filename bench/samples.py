@@ -1,0 +1,42 @@
+"""The batches that a job's cell is timed, gated and judged with. Worker half."""
+
+from __future__ import annotations
+
+from bench import ladder, safetensors
+from bench.contract import Batch, Batches
+from bench.job import Job
+from bench.parity import Trace
+from workloads import batches as making
+
+# Distinct batches that the timed loop cycles over; the gate takes the first five.
+TRAIN_BATCHES = 16
+HELD_OUT_BATCH = 64
+
+
+def batches(job: Job, trace: Trace, batch: int, *, train_batches: int = TRAIN_BATCHES) -> Batches:
+    """Train batches and the gate batch; to serve, the timed and the held-out ones too."""
+    made = making.make(
+        safetensors.read(job.data),
+        model=job.cell.model,
+        batch=batch,
+        train_batches=train_batches,
+        infer_batches=1,
+    )
+    infer = held_out(job, trace.batch, limit=trace.batch)
+    if not job.cell.trains:
+        infer += held_out(job, job.cell.batch, limit=job.cell.batch)
+    if job.role == "serve":
+        infer += held_out(job, HELD_OUT_BATCH, limit=trace.accuracy_samples)
+    return Batches(made.train, infer)
+
+
+def held_out(job: Job, batch: int, *, limit: int | None = None) -> list[Batch]:
+    """Held-out batches of the first ``limit`` samples; None: of all that fill a batch."""
+    data = safetensors.read(job.data)
+    limit = len(data["test.label"]) if limit is None else limit
+    return making.held_out(data, model=job.cell.model, batch=batch, limit=limit)
+
+
+def judged(infer: list[Batch]) -> list[Batch]:
+    """Of the batches to serve, those whose answers are counted."""
+    return infer[ladder.TIMED + 1 :]
