@@ -17,10 +17,11 @@ import pandas as pd
 from rich.console import Console
 
 from bench import pilot, resampling
-from bench.compare import frame, stats
+from bench.compare import frame
 from bench.compare.metrics import THROUGHPUT, logarithms
 from bench.compare.rounds import Rounds
-from bench.compare.stats import Floats
+from bench.compare.stats import LEVEL, Floats
+from bench.compare.verdicts import How
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK
 from bench.grid import Task
 from bench.rows.files import ResultFile
@@ -29,7 +30,6 @@ from bench.stopping import LEAST
 
 SAME = ("A", "B")
 TARGET = 0.03
-FALSE_ALARMS = 0.01
 FEWEST = 3
 """Repeats below which nothing can be said of a spread."""
 
@@ -67,8 +67,8 @@ class Answer:
 
     @property
     def truth(self) -> Floats:
-        """Identical workers differ by chance only."""
-        return self.logs if self.slowed else resampling.centred(self.logs)
+        """What is drawn from: identical workers differ by chance only."""
+        return self.logs if self.slowed else resampling.exchanged(self.logs)
 
 
 def answers(path: Path) -> list[Answer]:
@@ -79,7 +79,7 @@ def answers(path: Path) -> list[Answer]:
     rows = rows.assign(cell=parts[0], name=parts[2])
     usable = (rows["cell"] != "") & (rows["status"] == "ok") & rows["log"].notna()
     kept = rows.loc[usable, ["cell", "name", "repeat", "fleet", "log", "row"]]
-    base = kept[kept["name"] == SAME[0]]
+    base = kept[kept["name"] == SAME[0]].drop(columns="name")
     others = kept[kept["name"] != SAME[0]]
     pairs = others.merge(base, on=["cell", "repeat"], suffixes=("_new", "_base"))
     found = [
@@ -121,14 +121,14 @@ def run(out: Path, tasks: list[Task], how: pilot.Options) -> int:
     with ResultFile.create(out) as file:
         pilot.run(tasks, file, run_id=uuid.uuid4().hex[:8], options=how, console=console)
     found = answers(out)
-    for line in lines(found, level=stats.LEVEL):
+    for line in lines(found, level=How().strict):
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"results: {out}", soft_wrap=True)
     alarms = [_alarms(one) for one in found if not one.slowed]
     if not alarms:
         return EXIT_NOTHING
-    return EXIT_OK if float(np.mean(alarms)) <= FALSE_ALARMS else EXIT_NO
+    return EXIT_OK if float(np.mean(alarms)) <= LEVEL else EXIT_NO
 
 
 def _alarms(one: Answer) -> float:
-    return resampling.stopped(one.truth, target=TARGET, level=stats.LEVEL).called
+    return resampling.stopped(one.truth, target=TARGET, level=How().strict).called

@@ -19,9 +19,8 @@ from bench.launch import Child
 from bench.run_cell import Outcome, Pace, Tools, Turns, cell_turns
 from bench.schedule import Fleet
 
-PACE = Pace(turns=2 * schedule.ROUNDS, discard=1, min_block_ns=150_000_000, spread=False)
-"""As measured with eight kinds of worker: longer blocks bought nothing, and the first step of a
-turn is 3 to 15 % slower than the next."""
+MIN_BLOCK_NS = 150_000_000  # as measured with eight kinds of worker: longer blocks bought nothing
+DISCARD = 1  # the first step of a turn is 3 to 15 % slower than the next
 
 PAUSE_S = 0.015  # what libgomp's threads spin for after a turn is 7 to 11 ms
 LISTEN_S = 0.01
@@ -58,13 +57,15 @@ def run(
 
     begin: told which worker starts or ends, while nothing is being timed.
     """
-    members = [_Member(task, cell_turns(task, tools, PACE)) for task in tasks]
+    turns = 2 * schedule.rounds(len(tasks))
+    pace = Pace(turns=turns, discard=DISCARD, min_block_ns=MIN_BLOCK_NS, spread=False)
+    members = [_Member(task, cell_turns(task, tools, pace)) for task in tasks]
     name = uuid.uuid4().hex[:8]
     try:
         for member in members:
             begin(member.task)
             member.go_on()
-        for place in schedule.order(len(members), schedule.ROUNDS, seed=f"{seed}/{name}"):
+        for place in schedule.order(len(members), seed=f"{seed}/{name}"):
             _turn(members, members[place])
         for member in members:
             begin(member.task)

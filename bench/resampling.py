@@ -20,10 +20,9 @@ MOST = 200
 """Fleets after which a pilot that never reaches its target is taken to have run out of time."""
 
 
-def centred(logs: Floats) -> Floats:
-    """Identical workers: the truth is no difference, so what is seen of one is chance."""
-    moved: Floats = logs - logs.mean()
-    return moved
+def exchanged(logs: Floats) -> Floats:
+    """Of identical workers either could have been the other: each difference has its opposite."""
+    return np.concatenate([logs, -logs])
 
 
 def called(logs: Floats, *, fleets: int, level: float, seed: int = 0) -> float:
@@ -66,7 +65,7 @@ def found_if_detectable(logs: Floats, *, fleets: int, level: float, seed: int = 
 
     The effect is what one pilot tells of itself; the next, with other fleets, has to find it.
     """
-    first, second = (_drawn(centred(logs), fleets, seed + turn) for turn in (0, 1))
+    first, second = (_drawn(logs, fleets, seed + turn) for turn in (0, 1))
     effect = _paired(first).detectable(level, tests=1)
     found = _paired(second + effect[:, None])
     return float((found.p_different() <= level).mean())

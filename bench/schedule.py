@@ -19,8 +19,14 @@ SCHEDULES = ("baton", "interleaved", "sequential")
 DEFAULT = "baton"
 """Where memory allows; workers that do not fit run one by one, interleaved."""
 
-ROUNDS = 6
-"""Of a fleet; each goes through it and back. Past 10 to 20 blocks only more processes help."""
+TURNS = 120
+"""Of a whole fleet: some 25 s of blocks, so that ten backends at tiny stay within 12 minutes."""
+
+FEWEST_ROUNDS, MOST_ROUNDS = 6, 12
+"""Each goes through the fleet and back. Two halves of six rounds were hardly correlated between
+identical workers (0.06 and -0.19), so more rounds help; with what a process costs to start, and the
+floor that only fresh ones lower, 13 to 19 are the best value where steps are short, and fewer where
+they are long."""
 
 SHARE_OF_MEMORY = 0.7
 """Of what is available, for the workers that are alive at once: specs give rough figures."""
@@ -77,13 +83,18 @@ def _parts(group: Fleet, room_mib: int) -> list[Fleet]:
     return [group[at::number] for at in range(number)]
 
 
-def order(members: int, rounds: int, *, seed: str) -> list[int]:
+def rounds(members: int) -> int:
+    """How often a fleet of so many is gone through."""
+    return min(MOST_ROUNDS, max(FEWEST_ROUNDS, TURNS // (2 * members)))
+
+
+def order(members: int, *, seed: str) -> list[int]:
     """Whose turn it is: each round a random order, and the same backwards, so that a machine that
     slows down steadily slows all alike.
     """
     dealer = random.Random(seed)
     found = []
-    for _ in range(rounds):
+    for _ in range(rounds(members)):
         once = dealer.sample(range(members), members)
         found += once + once[::-1]
     return found

@@ -43,7 +43,7 @@ def _another(path: Path) -> np.ndarray:
     kept = (rows["status"] == "ok").to_numpy() & ~np.isnan(logs)
     codes = rows["cell_id"].cat.codes.to_numpy().astype(np.intp)
     own = stats.moments(logs[kept], codes[kept], len(rows["cell_id"].cat.categories))
-    found = stats.unpaired(own, own).detectable(stats.LEVEL, tests=int((own.n > 0).sum()))
+    found = stats.unpaired(own, own).detectable(How().strict, tests=int((own.n > 0).sum()))
     effects: np.ndarray = np.expm1(np.minimum(found[own.n > 0], 700.0))
     return effects
 

@@ -17,6 +17,11 @@ from scipy import optimize, stats
 LEVEL = 0.01
 """Share of false discoveries among what is called faster or slower; intervals hold 1 - LEVEL."""
 
+EARLY = 0.65
+"""Tests are held to this share of their level. A pilot that stops when its interval looks narrow
+stops where its spread happens to look small: with normal noise it called 1.45 times as many
+identical workers different as one of a fixed size."""
+
 SAME_LEVEL = 0.05
 """Level of the two one-sided tests behind ``same`` (Schuirmann 1987; 0.05 is their custom)."""
 

@@ -56,6 +56,11 @@ class How:
     metrics: tuple[str, ...] = (*BY_NAME, RUNG)
     ignored: tuple[str, ...] = ()
 
+    @property
+    def strict(self) -> float:
+        """What tests are held to, so that ``level`` is kept where the pilot chose when to stop."""
+        return self.level * stats.EARLY
+
 
 def compare(base: Side, others: Sequence[Side], how: How) -> pd.DataFrame:
     """One line a side, cell and metric (``COLUMNS``); false discoveries are controlled over all.
@@ -169,13 +174,13 @@ def _judged(found: pd.DataFrame, how: How) -> pd.DataFrame:
     columns = (found[name].to_numpy(float) for name in ("log_ratio", "se", "df"))
     estimates = Estimates(*columns)
     usable = (found["reason"] == "").to_numpy() & ~np.isnan(estimates.log_ratio)
-    low, high = estimates.interval(how.level)
+    low, high = estimates.interval(how.strict)
     found["ratio"] = np.exp(estimates.log_ratio)
     found["low"], found["high"] = np.exp(low), _exp(high)
     found["p"] = np.where(usable, estimates.p_different(), np.nan)
     found["p_adjusted"] = stats.adjusted(found["p"].to_numpy())
     found["p_same"] = np.where(usable, estimates.p_same(how.margin), np.nan)
-    reach = estimates.detectable(how.level, tests=int(usable.sum()))
+    reach = estimates.detectable(how.strict, tests=int(usable.sum()))
     found["detectable"] = np.where(usable, _exp(reach) - 1, np.nan)
     rungs = (found["metric"] == RUNG).to_numpy()
     words = np.where(rungs, found.get("verdict", ""), _words(found, how))
@@ -187,7 +192,7 @@ def _words(found: pd.DataFrame, how: How) -> np.ndarray:
     more = found["metric"].map(lambda name: BY_NAME[name].more if name in BY_NAME else "")
     less = found["metric"].map(lambda name: BY_NAME[name].less if name in BY_NAME else "")
     words = np.full(len(found), INCONCLUSIVE, dtype=object)
-    differs = found["p_adjusted"].to_numpy() <= how.level
+    differs = found["p_adjusted"].to_numpy() <= how.strict
     words[differs] = np.where(found["ratio"] > 1, more, less)[differs]
     # A difference can be certain and still not matter.
     words[found["p_same"].to_numpy() <= stats.SAME_LEVEL] = SAME

@@ -42,7 +42,7 @@ def test_turns_are_blocks_of_the_same_rounds(tmp_path):
     done = bench(*BATON, "--setting", "do=nothing,print", "--repeats", "2", "--out", str(out))
     assert done.returncode == 0, done.stderr
     times = files.read_steps(files.steps_path(out))
-    assert [len(one["block_ns"]) for one in times] == [12] * 4
+    assert [len(one["block_ns"]) for one in times] == [24] * 4
     fleets = {(row["repeat"], row["fleet"]) for row in files.read(out)}
     assert len(fleets) == 2
     assert "smallest difference of throughput" in done.stdout

@@ -7,13 +7,14 @@ import pytest
 
 from bench import resampling
 from bench.compare.stats import LEVEL, POWER
+from bench.compare.verdicts import How
 
 QUIET = np.random.default_rng(1).normal(0, 0.04, 4000)
 
 
 def test_identical_workers_are_called_different_as_often_as_the_level_says():
     for fleets in (8, 20):
-        share = resampling.called(resampling.centred(QUIET), fleets=fleets, level=LEVEL)
+        share = resampling.called(resampling.exchanged(QUIET), fleets=fleets, level=LEVEL)
         # 2,000 draws of probability 0.01: standard deviation 0.0022.
         assert share == pytest.approx(LEVEL, abs=4 * 0.0022)
 
@@ -31,6 +32,17 @@ def test_the_rule_stops_where_the_interval_is_narrow():
     assert found.reached > 0.99
     wild = resampling.stopped(QUIET * 10, target=0.03, level=LEVEL)
     assert (wild.reached, wild.fleets) == (0, resampling.MOST)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.03, 0.04, 0.075])
+def test_stopping_early_keeps_the_level(noise):
+    logs = np.random.default_rng(2).normal(0, noise, 100_000)
+    found = [
+        resampling.stopped(logs, target=0.03, level=How().strict, seed=seed) for seed in range(5)
+    ]
+    # 10,000 pilots: a standard deviation of 0.001.
+    assert np.mean([one.called for one in found]) <= LEVEL + 0.001
+    assert all(one.reached == 1 for one in found)
 
 
 def test_no_noise_stops_at_the_least():

@@ -70,13 +70,19 @@ def test_a_fleet_fits_into_memory(room, sizes):
     assert sorted(map(len, found)) == sizes
 
 
-@given(some.integers(1, 8), some.integers(1, 6), some.text(max_size=5))
-def test_turns_go_through_the_fleet_and_back(members, rounds, seed):
-    found = schedule.order(members, rounds, seed=seed)
+@given(some.integers(1, 20), some.text(max_size=5))
+def test_turns_go_through_the_fleet_and_back(members, seed):
+    rounds = schedule.rounds(members)
+    found = schedule.order(members, seed=seed)
     assert Counter(found) == dict.fromkeys(range(members), 2 * rounds)
     for at in range(rounds):
         once = found[2 * members * at :][: 2 * members]
         assert once == once[::-1]
+
+
+def test_large_fleets_have_fewer_rounds():
+    # 120 turns: of four 15 rounds there and back, of seven 8.
+    assert [schedule.rounds(members) for members in (2, 4, 5, 7, 10, 30)] == [12, 12, 12, 8, 6, 6]
 
 
 @given(some.sampled_from(schedule.SCHEDULES), some.integers(1, 3), some.integers(1, 500))
