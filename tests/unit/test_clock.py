@@ -177,3 +177,20 @@ def test_percentiles_by_hand():
     found = [clock.percentile(values, percent) for percent in (0, 50, 95, 99, 100)]
     assert found == pytest.approx([10, 25, 38.5, 39.7, 40])
     assert clock.percentile([7], 99) == 7
+
+
+@pytest.mark.parametrize(("percent", "whole"), [(0, 110 * MS), (5, 115.5 * MS), (50, 165 * MS)])
+def test_a_slowed_step_is_longer_by_that_much(monkeypatch, percent, whole):
+    """A step of 100 ms, a tenth to settle, and all of it longer; every look at the clock is 1 us."""
+    passed = {"ns": 0}
+
+    def read():
+        passed["ns"] += 1000
+        return passed["ns"]
+
+    def step():
+        passed["ns"] += 100 * MS
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter_ns=read))
+    clock.slowed(step, lambda: None, percent=percent)
+    assert passed["ns"] == pytest.approx(whole, rel=1e-4)
