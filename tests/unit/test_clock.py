@@ -181,7 +181,7 @@ def test_percentiles_by_hand():
 
 @pytest.mark.parametrize(("percent", "whole"), [(0, 110 * MS), (5, 115.5 * MS), (50, 165 * MS)])
 def test_a_slowed_step_is_longer_by_that_much(monkeypatch, percent, whole):
-    """A step of 100 ms, a tenth to settle, and all of it longer; every look at the clock is 1 us."""
+    """A step of 100 ms, a tenth to settle, all of it longer; every look at the clock is 1 us."""
     passed = {"ns": 0}
 
     def read():
