@@ -128,9 +128,8 @@ def run(out: Path, tasks: list[Task], how: pilot.Options) -> int:
     alarms = [_alarms(one) for one in found if not one.slowed]
     if not alarms:
         return EXIT_NOTHING
-    chance = 3 * math.sqrt(
-        LEVEL / (len(alarms) * resampling.DRAWS)
-    )  # of drawing, not of the method
+    # The drawing's own chance, which is not the method's.
+    chance = 3 * math.sqrt(LEVEL / (len(alarms) * resampling.DRAWS))
     return EXIT_OK if float(np.mean(alarms)) <= LEVEL + chance else EXIT_NO
 
 

@@ -67,15 +67,18 @@ def warm_up(step: Step, wait: Step, *, max_blocks: int, min_block_ns: int = MIN_
 
     One block runs in any case: how long it lasts is part of the answer.
     """
-    block_steps = _steps_per_block(block(step, wait, 1), min_block_ns)
+    short = min(min_block_ns, MIN_BLOCK_NS)
+    block_steps = _steps_per_block(block(step, wait, 1), short)
     taken = 1
     per_step: list[float] = []
     while len(per_step) < max(1, max_blocks) and not _steady(per_step):
         per_step.append(block(step, wait, block_steps) / block_steps)
         taken += block_steps
         # The first steps are the slowest: a block sized by them alone would be too short.
-        block_steps = max(block_steps, _steps_per_block(min(per_step), min_block_ns))
+        block_steps = max(block_steps, _steps_per_block(min(per_step), short))
     step_ns = statistics.median(per_step[-STEADY_WINDOW:])
+    # Steadiness shows in short blocks; those that are timed may have to be longer.
+    block_steps = max(block_steps, _steps_per_block(step_ns, min_block_ns))
     return WarmUp(block_steps, step_ns * block_steps, taken, _steady(per_step))
 
 

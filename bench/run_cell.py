@@ -279,6 +279,8 @@ class _Run:
             yield from self.watch.pause(child)
             self._ask(child, "run", blocks=each, discard=discard)
         yield from self.watch.pause(None)
-        count = max(spec.steps_min, math.ceil(spec.measure_s / 2 / step_s))
+        # Of slow steps the blocks are enough: each is one.
+        least = spec.steps_min if step_s < SLOW_S else 1
+        count = max(least, math.ceil(spec.measure_s / 2 / step_s))
         self._ask(child, "latency", count=min(count, MAX_LATENCIES))
         self._ask(child, "probe")

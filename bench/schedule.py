@@ -20,9 +20,9 @@ DEFAULT = "baton"
 """Where memory allows; workers that do not fit run one by one, interleaved."""
 
 TURNS = 120
-"""Of a whole fleet: some 25 s of blocks, so that ten backends at tiny stay within 12 minutes."""
+"""Of a whole fleet: some 25 s of blocks. All ten backends at tiny have to end within 12 minutes."""
 
-FEWEST_ROUNDS, MOST_ROUNDS = 6, 12
+FEWEST_ROUNDS, MOST_ROUNDS = 5, 12
 """Each goes through the fleet and back. Two halves of six rounds were hardly correlated between
 identical workers (0.06 and -0.19), so more rounds help; with what a process costs to start, and the
 floor that only fresh ones lower, 13 to 19 are the best value where steps are short, and fewer where

@@ -56,7 +56,7 @@ def test_the_lines_of_the_tests_are_those_that_check_every_commit():
 
 def test_the_lines_of_a_night(tmp_path):
     """In order, by the shell that runners use, in a checkout whose nights are elsewhere."""
-    for name in ("Makefile", ".venv", "locks"):
+    for name in ("Makefile", ".venv", "locks", "bench", "backends", "workloads"):
         (tmp_path / name).symlink_to(ROOT / name)
     summary = tmp_path / "summary.md"
     for line in lines("nightly.yml"):
