@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,16 @@ class _Facts:
         """How the key's first row that is not ok ended, in words."""
         if not self.present[place]:
             return f"{self.name} has no such cell"
-        row = self.rows.iloc[int(np.flatnonzero((self.codes == place) & ~self.ok)[0])]
-        return f"{self.name}: {row['status']}: {row['reason']}"
+        return self._ended[place]
+
+    @cached_property
+    def _ended(self) -> list[str]:
+        """The same for every key at once, as a million rows may have many that ended."""
+        places = np.flatnonzero(~self.ok)[::-1]
+        first = np.zeros(self.count, np.int64)
+        first[self.codes[places]] = places
+        status, reason = (self.rows[name].astype(str).to_numpy() for name in ("status", "reason"))
+        return [f"{self.name}: {status[row]}: {reason[row]}" for row in first.tolist()]
 
 
 def _codes(rows: pd.DataFrame, keys: pd.Index) -> np.ndarray:
@@ -149,29 +157,25 @@ def _one_cell(keys: pd.Index) -> bool:
 
 def _settings(base: _Facts, new: _Facts, *, only: frozenset[str], ignored: frozenset[str]) -> Found:
     """What was in force, where both sides are one machine; ``only``: names to look at, or all."""
-    both = base.measured & new.measured
     found: Found = {}
-    texts = [_distinct(facts, both) for facts in (base, new)]
-    for place in _places(both):
-        theirs = [side.get(place, frozenset()) for side in texts]
-        if theirs[0] == theirs[1]:
-            continue
-        names = _differing(*theirs, ignored=ignored)
+    texts = [facts.rows["settings"].astype("category") for facts in (base, new)]
+    known = pd.api.types.union_categoricals(texts).categories
+    sides = [_pairs(facts, text, known) for facts, text in zip((base, new), texts, strict=True)]
+    unlike = pd.concat(sides).drop_duplicates(keep=False)["key"].unique()
+    theirs = [side[side["key"].isin(unlike)].groupby("key")["code"].agg(list) for side in sides]
+    for place in unlike[(base.measured & new.measured)[unlike]].tolist():
+        values = [[str(known[code]) for code in side[place]] for side in theirs]
+        names = _differing(*values, ignored=ignored)
         if names := [name for name in names if not only or name in only]:
             found[place] = SETTINGS, f"other settings: {', '.join(names)}"
     return found
 
 
-def _distinct(facts: _Facts, both: np.ndarray) -> dict[int, frozenset[str]]:
-    """The settings' texts that a key's rows have, without reading them."""
-    kept = facts.ok & both[facts.codes]
-    together = pd.DataFrame(
-        {"key": facts.codes[kept], "text": facts.rows["settings"].to_numpy()[kept]}
-    ).drop_duplicates()
-    found: dict[int, set[str]] = {}
-    for key, text in zip(together["key"], together["text"], strict=True):
-        found.setdefault(key, set()).add(str(text))
-    return {key: frozenset(texts) for key, texts in found.items()}
+def _pairs(facts: _Facts, texts: pd.Series, known: pd.Index) -> pd.DataFrame:
+    """A line for each settings' text that a key's rows have: the text's place in ``known``."""
+    codes = known.get_indexer(texts.cat.categories)[texts.cat.codes.to_numpy()]
+    pairs = pd.DataFrame({"key": facts.codes[facts.ok], "code": codes[facts.ok]})
+    return pairs.drop_duplicates()
 
 
 def _differing(base: Iterable[str], new: Iterable[str], *, ignored: frozenset[str]) -> list[str]:

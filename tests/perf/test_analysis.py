@@ -19,11 +19,14 @@ import pytest
 from bench.rows import schema
 from tests.comparing import row
 from tests.harness import ROOT
+from tests.rows import failed_row
 
 SIZES = (100_000, 1_000_000)
 REPEATS = 5
 NIGHTS = 50
 LIMIT_S, LIMIT_MB = 15, 2000
+LOST = 10
+"""One cell in so many failed: its reasons are looked up among all rows."""
 FOLLOWING = ("samples_per_s", "step_ms_p50", "step_ms_p95", "step_ms_p99", "tflops", "mfu")
 """What changes with a row's speed; the row would contradict itself otherwise."""
 
@@ -32,10 +35,17 @@ def lines(count: int, *, run_id: str, seed: int, repeats: int = REPEATS) -> Iter
     """CSV lines of ``count`` rows of ``count / repeats`` cells, as a pilot writes them."""
     texts = schema.text(row(1.0, run_id=run_id))
     fields = {name: quoted(text) for name, text in texts.items()}
+    failed = [quoted(text) for text in schema.text(failed_row(run_id=run_id)).values()]
+    places = [list(fields).index(name) for name in ("cell_id", "repeat")]
     dealer = random.Random(seed)
     for cell in range(count // repeats):
         identity = f"{texts['cell_id']}/case={cell}"
+        lost = not dealer.randrange(LOST)
         for repeat in range(1, repeats + 1):
+            if lost:
+                failed[places[0]], failed[places[1]] = identity, str(repeat)
+                yield ",".join(failed)
+                continue
             filled = row(dealer.lognormvariate(0, 0.03))
             fields |= {name: repr(filled[name]) for name in FOLLOWING}
             fields |= {"cell_id": identity, "repeat": str(repeat)}
