@@ -41,6 +41,7 @@ from bench.errors import (
 )
 from bench.history import options as history_options
 from bench.rows import files, schema
+from bench.score import options as score_options
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,6 +85,8 @@ def _parser() -> Parser:
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
     history_options.add(commands).set_defaults(command=_later("bench.history.command"))
+    score_options.add(commands).set_defaults(command=_later("bench.score.command"))
+    score_options.add_shortlist(commands).set_defaults(command=_later("bench.score.shortlist"))
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))
     night.set_defaults(command=_later("bench.night"))
@@ -127,8 +130,10 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=arguments.json, highlight=False)
     with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
         pilot.run(tasks, file, run_id=run_id, options=how, console=console)
-    planned = {task.cell.id for task in tasks}
+    # In the order of the plan: they ran in a random one.
+    planned = {cell: at for at, cell in enumerate(dict.fromkeys(task.cell.id for task in tasks))}
     rows = [row for row in file.rows if row["cell_id"] in planned]
+    rows.sort(key=lambda row: (planned[row["cell_id"]], row["repeat"]))
     if arguments.json:
         print(json.dumps({"out": str(file.path), "rows": [schema.text(row) for row in rows]}))
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,23 +33,43 @@ FIGURES = (
 KEY = ["run_id", "cell_id", "repeat"]
 _NEEDED = (*KEY, "schema", "status", "backend")
 _CODES = pa.dictionary(pa.int32(), pa.string())
-_TYPES = (
-    dict.fromkeys(TEXTS, _CODES)
-    | dict.fromkeys(COUNTS, pa.int64())
-    | dict.fromkeys(FIGURES, pa.float64())
-)
 
 
-def read(paths: Iterable[Path]) -> pd.DataFrame:
+class Columns(NamedTuple):
+    """Names of columns by what they hold."""
+
+    texts: tuple[str, ...]
+    counts: tuple[str, ...]
+    figures: tuple[str, ...]
+
+    def with_more(self, more: Columns) -> Columns:
+        return Columns(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
+
+    def types(self) -> dict[str, pa.DataType]:
+        return (
+            dict.fromkeys(self.texts, _CODES)
+            | dict.fromkeys(self.counts, pa.int64())
+            | dict.fromkeys(self.figures, pa.float64())
+        )
+
+
+NEEDED = Columns(TEXTS, COUNTS, FIGURES)
+NO_MORE = Columns((), (), ())
+
+
+def read(paths: Iterable[Path], *, more: Columns = NO_MORE) -> pd.DataFrame:
     """The rows of files and folders, each row once; text columns are categorical.
 
-    ``file`` holds the path that a row came from. UsageError names what is wrong and the mend.
+    ``file`` holds the path that a row came from; ``more``: columns beside ``NEEDED``.
+    UsageError names what is wrong and the mend.
     """
     files = reading.files(tuple(paths))
-    return _united([_one(path) for path in files])
+    columns = NEEDED.with_more(more)
+    return _united([_one(path, columns) for path in files], columns)
 
 
-def _one(path: Path) -> pd.DataFrame:
+def _one(path: Path, columns: Columns) -> pd.DataFrame:
+    types = columns.types()
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             header = lines.readline().rstrip("\r\n").split(",")
@@ -58,8 +79,8 @@ def _one(path: Path) -> pd.DataFrame:
             path,
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
-                column_types=_TYPES,
-                include_columns=list(_TYPES),
+                column_types=types,
+                include_columns=list(types),
                 include_missing_columns=True,
                 null_values=[""],
                 strings_can_be_null=False,
@@ -68,9 +89,9 @@ def _one(path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, ValueError) as error:
         raise _wrong(path, str(error)) from error
     frame = table.to_pandas(split_blocks=True, self_destruct=True)
-    if problem := _problem(frame):
+    if problem := _problem(frame, columns.figures):
         raise _wrong(path, problem)
-    for name in TEXTS:
+    for name in columns.texts:
         frame[name] = _plain(frame[name])
     frame["file"] = pd.Categorical.from_codes(np.zeros(len(frame), np.int8), [str(path)])
     return frame
@@ -88,7 +109,7 @@ def _plain(column: pd.Series) -> pd.Series:
     return column.astype(str).map(found).astype("category")
 
 
-def _problem(frame: pd.DataFrame) -> str | None:
+def _problem(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
     """What whole columns show to be wrong."""
     for name in _NEEDED:
         if frame[name].isna().any() or (frame[name] == "").any():
@@ -97,7 +118,7 @@ def _problem(frame: pd.DataFrame) -> str | None:
         return f"its schema is not {schema.VERSION}"
     if not set(frame["status"].cat.categories) <= set(schema.STATUSES):
         return "it has a status that is none"
-    figures = frame[list(FIGURES)].to_numpy()
+    figures = frame[list(names)].to_numpy()
     if np.isinf(figures).any() or (figures < 0).any():
         return "it has a figure that is negative or not finite"
     if frame.duplicated(KEY).any():
@@ -114,11 +135,11 @@ def _wrong(path: Path, problem: str) -> UsageError:
     return UsageError(f"{path}: {problem.splitlines()[0]}; mend it or leave it out")
 
 
-def _united(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _united(frames: Sequence[pd.DataFrame], columns: Columns) -> pd.DataFrame:
     """One frame; a row that is in two files (a copy) counts once, and must be the same in both."""
     if len(frames) == 1:
         return frames[0]
-    for name in (*TEXTS, "file"):
+    for name in (*columns.texts, "file"):
         together = pd.api.types.union_categoricals([frame[name] for frame in frames])
         for frame in frames:
             frame[name] = frame[name].cat.set_categories(together.categories)

@@ -21,6 +21,9 @@ from bench.rows.schema import Row
 _MEND = "mend it or delete the line"
 _CHUNK = 1 << 16
 
+OTHERS = frozenset({"documents", "fairness", "calibration"})
+"""The founding documents' tables; adapters against public models; workers slowed on purpose."""
+
 
 class Line(NamedTuple):
     """One row of a file, with its first and last physical line, counted from 1.
@@ -112,13 +115,19 @@ def files(paths: tuple[Path, ...]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         try:
-            inside = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
+            inside = _inside(path) if path.is_dir() else [path]
             if not inside:
                 raise UsageError(f"{path} is a folder without results (*.csv)")
             found |= dict.fromkeys(inside)
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {path}: {words(error)}") from error
     return list(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Its results files; folders of ``results/`` that hold other tables are not looked into."""
+    found = sorted(folder.rglob("*.csv"))
+    return [path for path in found if OTHERS.isdisjoint(path.relative_to(folder).parts[:-1])]
 
 
 def _bytes(path: Path) -> bytes:

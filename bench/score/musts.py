@@ -1,0 +1,106 @@
+"""What a user cannot do without, asked of the rows: met, refused or not measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.errors import UsageError, unknown
+from bench.grid import DEVICES, FORMATS, MODES, PRECISIONS
+
+MET, REFUSED, UNMEASURED = "met", "refused", "not measured"
+
+PLAIN: Mapping[str, Mapping[str, str]] = {
+    "train": {"WORKLOAD": "cnn"},
+    "fine-tune": {"WORKLOAD": "transformer"},
+    "infer": {"WORKLOAD": "export"},
+}
+"""A must that is a word -> the choices of ``make bench`` that answer it."""
+
+CHOICES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "export": ("FORMAT", FORMATS),
+    "device": ("DEVICE", DEVICES),
+    "precision": ("PRECISION", PRECISIONS),
+    "mode": ("MODE", MODES),
+}
+"""A must that is written ``kind:value`` -> the choice that answers it, and its values."""
+
+_COLUMNS = {
+    "WORKLOAD": "workload",
+    "FORMAT": "export_format",
+    "DEVICE": "device",
+    "PRECISION": "precision",
+    "MODE": "mode",
+}
+MAINTAINED = "maintained"
+
+
+@dataclass(frozen=True)
+class Must:
+    """One thing that has to be there. choices: those of ``make bench`` that would settle it."""
+
+    text: str
+    choices: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the rows say of one must for one backend. cell: the id of the row that says it."""
+
+    must: Must
+    verdict: str
+    cell: str = ""
+    reason: str = ""
+
+
+def parsed(text: str) -> Must:
+    """``train``, ``export:onnx``, ``device:cuda`` ...; UsageError with what there is."""
+    kind, colon, value = text.partition(":")
+    if not colon and kind in (*PLAIN, MAINTAINED):
+        return Must(text, PLAIN.get(kind, {}))
+    if colon and kind in CHOICES:
+        choice, known = CHOICES[kind]
+        if value not in known:
+            raise unknown(f"--must {kind}", value, known)
+        return Must(text, {choice: value} | ({"WORKLOAD": "export"} if kind == "export" else {}))
+    known = [*PLAIN, MAINTAINED, *(f"{name}:{values[0]}" for name, (_, values) in CHOICES.items())]
+    raise UsageError(str(unknown("--must", text, known)))
+
+
+def answer(must: Must, rows: pd.DataFrame) -> Answer:
+    """rows: one backend's, of ``cells.read``."""
+    if must.text == MAINTAINED:
+        return _maintained(must, rows)
+    mine = rows[rows["status"] != "interrupted"]
+    for choice, value in must.choices.items():
+        mine = mine[mine[_COLUMNS[choice]] == value]
+    if mine.empty:
+        return Answer(must, UNMEASURED)
+    if mine["usable"].any():
+        return Answer(must, MET, cell=str(mine.loc[mine["usable"], "cell_id"].iloc[0]))
+    row = mine.iloc[0]
+    return Answer(must, REFUSED, str(row["cell_id"]), f"{row['status']}: {row['reason']}")
+
+
+def _maintained(must: Must, rows: pd.DataFrame) -> Answer:
+    if rows.empty:
+        return Answer(must, UNMEASURED)
+    since = str(rows["archived"].iloc[-1])
+    cell = str(rows["cell_id"].iloc[-1])
+    if since:
+        return Answer(must, REFUSED, cell, f"its upstream is archived since {since}")
+    return Answer(must, MET, cell)
+
+
+def within(limit_mib: float, rows: pd.DataFrame) -> Answer:
+    """Whether every usable row's host memory stayed below the limit."""
+    must = Must(f"at most {limit_mib:g} MiB of host memory", {})
+    known = rows[rows["usable"] & rows["peak_host_mib"].notna()]
+    if known.empty:
+        return Answer(must, UNMEASURED)
+    most = known.loc[known["peak_host_mib"].idxmax()]
+    took = f"{most['peak_host_mib']:,.0f} MiB"
+    verdict = MET if most["peak_host_mib"] <= limit_mib else REFUSED
+    return Answer(must, verdict, str(most["cell_id"]), took)

@@ -1,0 +1,85 @@
+"""From rows to rankings: train, serve and end-to-end are kept apart. Pure.
+
+A runtime is not a training framework: who cannot do a task is not ranked in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.score import SERVE, TASKS, TRAIN, WHOLE, abilities, code, speed, supply
+from bench.score.documents import Opinion
+from bench.score.evidence import Evidence
+from bench.score.update import Question, Standing, Turn, standings, turning
+
+DOCUMENTS = "documents"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The standings of one task, and what would dethrone their leader."""
+
+    task: str
+    standings: Sequence[Standing]
+    turn: Turn | None
+
+    @property
+    def leader(self) -> Standing:
+        return self.standings[0]
+
+
+def of_documents(opinions: Sequence[Opinion], question: Question) -> Ranking:
+    """What the documents say alone."""
+    return _ranking(DOCUMENTS, opinions, [], question, {})
+
+
+def of_rows(
+    rows: pd.DataFrame,
+    opinions: Sequence[Opinion],
+    question: Question,
+    *,
+    prices: Mapping[str, float],
+    beside: Sequence[Evidence] = (),
+) -> dict[str, Ranking]:
+    """Task -> ranking. rows: of ``cells.read``; beside: evidence that is in no row."""
+    names = [one.backend for one in opinions]
+    shared = [
+        *abilities.integrations(rows),
+        *abilities.ease(rows),
+        *code.ease(names),
+        *supply.security(names),
+        *beside,
+    ]
+    found = {}
+    unable = {task: _unable(rows[rows["task"] == task], task) for task in (TRAIN, SERVE)}
+    for task in TASKS:
+        mine = rows if task == WHOLE else rows[rows["task"] == task]
+        evidence = [*shared, *abilities.core(rows, task)]
+        evidence += [*speed.performance(mine), *speed.value(mine, prices)]
+        excluded = unable[TRAIN] | unable[SERVE] if task == WHOLE else unable[task]
+        found[task] = _ranking(task, opinions, evidence, question, excluded)
+    return found
+
+
+def _unable(rows: pd.DataFrame, task: str) -> dict[str, str]:
+    """Backends that answered every cell of a task with ``unsupported``, and the reason."""
+    answered = rows[rows["status"] != "interrupted"]
+    found = {}
+    for backend, mine in answered.groupby("backend", observed=True):
+        if (mine["status"] == "unsupported").all():
+            found[str(backend)] = f"does not {task}: {mine['reason'].iloc[0]}"
+    return found
+
+
+def _ranking(
+    task: str,
+    opinions: Sequence[Opinion],
+    evidence: Sequence[Evidence],
+    question: Question,
+    excluded: Mapping[str, str],
+) -> Ranking:
+    made = standings(opinions, evidence, question, excluded=excluded)
+    return Ranking(task, made, turning(made, question.weights))

@@ -1,0 +1,270 @@
+"""Rows become sub-scores, and sub-scores correct the documents."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.cli import main
+from bench.score import cells, documents, scores, speed
+from bench.score.evidence import Evidence, Subject, half
+from bench.score.update import Question, standings, turning
+from tests.comparing import JAX, TORCH, rows, write
+from tests.rows import export_row, failed_row
+
+QUESTION = Question(documents.weights(), draws=400)
+TF = "tensorflow/cnn/cnn/small/cpu/fp32/graph/out-of-box/b64/w1"
+
+
+def of(cell: str, factors: list[float], **changes: object) -> list[dict]:
+    backend, *_, mode, _, _, _ = cell.split("/")
+    whole = {"cell_id": cell, "backend": backend, "mode": mode, "gemm_tflops": None, "mfu": None}
+    whole |= {"device_tflops": None, "precision_honest": None}
+    made = rows(factors, **(whole | changes))
+    return [row | whole | changes for row in made]
+
+
+def measured(path: Path, *groups: list[dict]) -> dict[str, scores.Ranking]:
+    write(path, [row for group in groups for row in group])
+    return scores.of_rows(cells.read([path]), documents.opinions(), QUESTION, prices={})
+
+
+def sub_scores(ranking: scores.Ranking, backend: str, criterion: str) -> dict[str, Evidence]:
+    (one,) = (one for one in ranking.standings if one.backend == backend)
+    return {found.subject.name: found for found in one.criteria[criterion].evidence}
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> dict[str, scores.Ranking]:
+    """jax twice as fast as torch, tensorflow four times; noise of a few percent."""
+    noise = [0.99, 1.0, 1.01]
+    return measured(
+        tmp_path / "rows.csv",
+        of(TORCH, noise),
+        of(JAX, [2 * one for one in noise]),
+        of(TF, [4 * one for one in noise]),
+    )
+
+
+def test_throughput_is_the_ratio_to_the_best(three):
+    shares = {
+        name: sub_scores(three["train"], name, "performance")["throughput"].share
+        for name in ("torch", "jax", "tensorflow")
+    }
+    assert shares == pytest.approx({"torch": 0.25, "jax": 0.5, "tensorflow": 1.0})
+
+
+def test_evidence_cites_its_cells_and_has_an_interval(three):
+    found = sub_scores(three["train"], "jax", "performance")["throughput"]
+    assert found.subject.rests_on == (JAX,)
+    assert 0.4 < found.low < 0.5 < found.high < 0.6
+
+
+def test_an_evidence_free_criterion_keeps_the_prior(three):
+    for one in three["train"].standings:
+        if one.backend == "mindspore":
+            assert one.criteria["performance"].measured is None
+            assert one.criteria["performance"].updated == one.criteria["performance"].prior
+
+
+def test_the_update_is_the_stated_mean(three):
+    (torch,) = (one for one in three["train"].standings if one.backend == "torch")
+    part = torch.criteria["performance"]
+    n = len(part.evidence)
+    assert part.updated == pytest.approx((2 * part.prior + n * part.measured) / (2 + n))
+    assert part.change == pytest.approx(part.updated - part.prior)
+
+
+@pytest.mark.parametrize(
+    "taint",
+    [
+        {"status": "parity_failed", "parity": "failed", "reason": "off by 3"},
+        {"precision_honest": False, "gemm_tflops": 0.5, "mfu": 2.56 * 4},
+    ],
+)
+def test_tainted_rows_are_no_speed_but_count_in_reliability(tmp_path, taint):
+    fast = of(TF, [4.0, 4.0], **taint)
+    found = measured(tmp_path / "rows.csv", of(TORCH, [1.0, 1.0]), of(JAX, [2.0, 2.0]), fast)
+    mine = sub_scores(found["train"], "tensorflow", "performance")
+    assert "throughput" not in mine
+    assert mine["cells completed"].share == 0.0
+    assert sub_scores(found["train"], "jax", "performance")["throughput"].share == 1.0
+
+
+def test_failed_is_not_missing(tmp_path):
+    failed = [failed_row(cell_id=TF, backend="tensorflow", mode="graph", repeat=n) for n in (1, 2)]
+    found = measured(tmp_path / "rows.csv", of(TORCH, [1.0, 1.0]), failed)
+    assert sub_scores(found["train"], "tensorflow", "performance")["cells completed"].share == 0
+    assert not sub_scores(found["train"], "mxnet", "performance")
+    assert sub_scores(found["train"], "tensorflow", "core")["train"].share == 0
+
+
+def test_only_like_is_compared_with_like(tmp_path):
+    """Another precision, another track, another machine: nobody to be compared with."""
+    other = TF.replace("fp32", "bf16")
+    tuned = JAX.replace("out-of-box", "tuned")
+    found = measured(
+        tmp_path / "rows.csv",
+        of(TORCH, [1.0, 1.0]),
+        of(other, [4.0, 4.0], precision="bf16"),
+        of(tuned, [4.0, 4.0], track="tuned"),
+        of(JAX, [4.0, 4.0], cluster="elsewhere"),
+    )
+    for name in ("torch", "tensorflow", "jax"):
+        assert "throughput" not in sub_scores(found["train"], name, "performance")
+
+
+def test_a_runtime_is_not_ranked_among_those_that_train(tmp_path):
+    cell = TORCH.replace("torch", "onnxruntime").replace("eager", "compiled")
+    about = {"cell_id": cell, "backend": "onnxruntime", "mode": "compiled"}
+    refused = failed_row(**about, status="unsupported", reason="only infers")
+    served = export_row(
+        cell_id="onnxruntime/export/cnn/small/cpu/fp32/compiled/out-of-box/b1/w1/onnx",
+        backend="onnxruntime",
+        mode="compiled",
+    )
+    found = measured(tmp_path / "rows.csv", of(TORCH, [1.0]), [refused, served, export_row()])
+    for task in ("train", "end-to-end"):
+        (runtime,) = (one for one in found[task].standings if one.backend == "onnxruntime")
+        assert runtime.rank == 0
+        assert "only infers" in runtime.excluded
+    (runtime,) = (one for one in found["serve"].standings if one.backend == "onnxruntime")
+    assert runtime.rank > 0
+
+
+def opinions_with(evidence: list[Evidence]) -> dict[str, float]:
+    return {one.backend: one.total for one in standings(documents.opinions(), evidence, QUESTION)}
+
+
+def share(value: float, backend: str = "jax", criterion: str = "core") -> Evidence:
+    subject = Subject(backend, criterion, "x", ("x",))
+    return Evidence(subject, value, "", value, value * 0.9, value)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(documents.CRITERIA))
+@settings(max_examples=25, deadline=None)
+def test_better_evidence_never_lowers_a_score(one, other, criterion):
+    low, high = sorted((one, other))
+    worse = opinions_with([share(low, criterion=criterion)])["jax"]
+    better = opinions_with([share(high, criterion=criterion)])["jax"]
+    assert better >= worse - 1e-9
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=5, deadline=None)
+def test_the_order_of_rows_does_not_matter(three_rows, dealer):
+    shuffled = three_rows.sample(frac=1, random_state=dealer.randrange(1000), ignore_index=True)
+    assert totals(shuffled) == pytest.approx(totals(three_rows))
+
+
+def totals(frame) -> dict[str, float]:
+    found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION, prices={})
+    return {one.backend: one.total for one in found["train"].standings}
+
+
+@pytest.fixture(scope="module")
+def three_rows(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    groups = (of(TORCH, [1.0, 1.1]), of(JAX, [2.0, 1.9]), of(TF, [3.0, 3.2]))
+    write(path, [row for group in groups for row in group])
+    return cells.frame.read([path], more=cells.COLUMNS)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 1024.0])
+def test_doubling_all_throughputs_changes_nothing(three_rows, factor):
+    faster = three_rows.copy()
+    faster["samples_per_s"] *= factor
+    assert totals(faster) == pytest.approx(totals(three_rows))
+
+
+@pytest.mark.parametrize("gone", ["torch", "jax", "tensorflow"])
+def test_removing_a_backend_keeps_the_others_order(three_rows, gone):
+    """All were measured in the same cells; docs/scoring.md says when it may differ."""
+    left = [name for name in ("torch", "jax", "tensorflow") if name != gone]
+
+    def order(frame) -> list[str]:
+        found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION, prices={})
+        measured = {
+            one.backend: one.criteria["performance"].measured for one in found["train"].standings
+        }
+        return sorted(left, key=lambda name: -measured[name])
+
+    fewer = three_rows[three_rows["backend"] != gone].reset_index(drop=True)
+    fewer["backend"] = fewer["backend"].cat.remove_unused_categories()
+    if len(left) > 1:
+        assert order(fewer) == order(three_rows)
+
+
+def test_the_turning_weight_makes_a_tie():
+    ranking = standings(documents.opinions(), [], QUESTION)
+    turn = turning(ranking, QUESTION.weights)
+    assert turn is not None
+    weights = documents.rescaled(QUESTION.weights, {turn.criterion: turn.needed})
+    tied = {one.backend: one.scores for one in documents.opinions()}
+    assert documents.total(tied[ranking[0].backend], weights) == pytest.approx(
+        documents.total(tied[turn.winner], weights)
+    )
+
+
+def test_probabilities_are_of_places():
+    ranking = standings(documents.opinions(), [], QUESTION)
+    assert sum(one.first for one in ranking) == pytest.approx(1)
+    assert sum(one.top_three for one in ranking) == pytest.approx(3)
+    assert ranking[0].rank_low == 1
+    assert all(one.rank_low <= one.rank <= one.rank_high for one in ranking)
+    assert all(one.low < one.total < one.high for one in ranking)
+
+
+def test_the_same_seed_the_same_answer():
+    assert standings(documents.opinions(), [], QUESTION) == standings(
+        documents.opinions(), [], QUESTION
+    )
+
+
+def test_trust_in_the_prior_decides_how_far_it_moves():
+    def moved(trust: float) -> float:
+        question = Question(documents.weights(), trust=trust, draws=100)
+        found = standings(documents.opinions(), [share(0.0)], question)
+        return next(one.criteria["core"].updated for one in found if one.backend == "jax")
+
+    assert moved(0) == 0
+    assert moved(1) == pytest.approx(4)  # (1 x 8 + 1 x 0) / 2
+    assert moved(3) == pytest.approx(6)
+
+
+def test_prices_and_the_cheapest(tmp_path):
+    write(tmp_path / "rows.csv", [*of(TORCH, [1.0, 1.0]), *of(JAX, [2.0, 2.0])])
+    rows_ = cells.read([tmp_path / "rows.csv"])
+    device = str(rows_["device_name"].iloc[0])
+    found = [one for one in speed.value(rows_, {device: 3.0}) if "currency" in one.subject.name]
+    assert {one.subject.backend: round(one.share, 6) for one in found} == {"torch": 0.5, "jax": 1.0}
+    assert not [one for one in speed.value(rows_, {}) if "currency" in one.subject.name]
+
+
+def test_half_marks():
+    assert half(0, 60) == 1
+    assert half(60, 60) == 0.5
+    assert math.isclose(half(180, 60), 0.25)
+
+
+def test_json_of_results(tmp_path, capsys):
+    path = write(tmp_path / "rows.csv", [*of(TORCH, [1.0, 1.0]), *of(JAX, [2.0, 2.0])])
+    assert main(["score", str(path), "--json", "--draws", "200", "--task", "train"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 10
+    (jax,) = (one for one in found if one["backend"] == "jax")
+    (rate,) = (
+        one for one in jax["criteria"]["performance"]["evidence"] if one["name"] == "throughput"
+    )
+    assert rate["score"] == pytest.approx(10)
+    assert rate["rests_on"] == [JAX]
+
+
+def test_nothing_usable_is_an_exit_code_of_its_own(tmp_path, capsys):
+    path = write(tmp_path / "rows.csv", [failed_row()])
+    assert main(["score", str(path), "--draws", "100"]) == 3

@@ -1,0 +1,113 @@
+"""Two or three names with reasons, what disqualified the others, and what would settle the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from tests.comparing import JAX, TORCH, rows, write
+from tests.rows import export_row, failed_row
+
+MXNET = JAX.replace("jax", "mxnet")
+PADDLE = TORCH.replace("torch", "paddle")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """torch trains and exports; jax trains, with much memory; paddle cannot; mxnet is archived."""
+    runtime = TORCH.replace("torch", "onnxruntime")
+    return write(
+        tmp_path / "rows.csv",
+        [
+            *rows([1.0, 1.0], cell_id=TORCH),
+            export_row(export_format="onnx"),
+            *rows([2.0], cell_id=JAX, backend="jax", mode="compiled", peak_host_mib=9000.0),
+            failed_row(cell_id=PADDLE, backend="paddle", reason="no kernel"),
+            *rows([1.0], cell_id=MXNET, backend="mxnet", mode="compiled", archived="2023-11"),
+            failed_row(
+                cell_id=runtime, backend="onnxruntime", status="unsupported", reason="infers"
+            ),
+        ],
+    )
+
+
+def asked(results: Path, capsys, *arguments: str) -> dict:
+    main(["shortlist", str(results), "--draws", "200", "--json", *arguments])
+    return json.loads(capsys.readouterr().out)
+
+
+def verdicts(group: list[dict], backend: str) -> dict[str, str]:
+    (one,) = (one for one in group if one["backend"] == backend)
+    return {answer["must"]: answer["verdict"] for answer in one["answers"]}
+
+
+def test_reasons_cite_rows(results, capsys):
+    found = asked(results, capsys, "--must", "train", "--must", "export:onnx")
+    (torch,) = (one for one in found["named"] if one["backend"] == "torch")
+    assert [answer["verdict"] for answer in torch["answers"]] == ["met", "met"]
+    assert torch["answers"][0]["cell"] == TORCH
+    assert torch["settle"] == []
+    assert 2 <= len(found["named"]) <= 3
+
+
+def test_what_is_unmeasured_has_a_command_that_settles_it(results, capsys):
+    found = asked(results, capsys, "--must", "device:cuda", "--must", "export:onnx")
+    everyone = found["named"] + found["rest"]
+    (keras,) = (one for one in everyone if one["backend"] == "keras")
+    assert keras["settle"] == [
+        "make bench BACKEND=keras DEVICE=cuda",
+        "make bench BACKEND=keras FORMAT=onnx WORKLOAD=export",
+    ]
+
+
+def test_failing_and_archived_and_greedy_are_disqualified(results, capsys):
+    found = asked(
+        results, capsys, "--must", "train", "--must", "maintained", "--max-host-mib", "8000"
+    )
+    out = found["out"]
+    assert verdicts(out, "paddle")["train"] == "refused"
+    assert verdicts(out, "mxnet")["maintained"] == "refused"
+    assert verdicts(out, "jax")["at most 8000 MiB of host memory"] == "refused"
+    assert verdicts(out, "onnxruntime")["train"] == "refused"
+    assert "torch" in [one["backend"] for one in found["named"]]
+
+
+def test_the_musts_choose_the_ranking(results, capsys):
+    assert asked(results, capsys, "--must", "train")["task"] == "train"
+    assert asked(results, capsys, "--must", "export:onnx")["task"] == "serve"
+    assert asked(results, capsys, "--must", "train", "--must", "infer")["task"] == "end-to-end"
+    assert asked(results, capsys)["task"] == "end-to-end"
+
+
+def test_the_text_says_it_all(results, capsys):
+    arguments = ["--must", "train", "--must", "device:cuda", "--profile", "smb", "--draws", "200"]
+    assert main(["shortlist", str(results), *arguments]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Shortlist (train): ")
+    assert "make bench BACKEND=torch DEVICE=cuda" in out
+    assert "  paddle: train: refused: " in out
+
+
+def test_nobody_is_an_answer(tmp_path, capsys):
+    path = write(tmp_path / "rows.csv", rows([1.0], cell_id=TORCH))
+    assert main(["shortlist", str(path), "--max-host-mib", "1", "--draws", "200"]) == 0
+    assert "torch" in capsys.readouterr().out.split("Disqualified:")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--must", "trian"], "did you mean 'train'"),
+        (["--must", "device:gpu"], "unknown --must device 'gpu'"),
+        (["--must", "export"], "unknown --must 'export'"),
+        (["--max-host-mib", "0"], "not a number above 0"),
+    ],
+)
+def test_bad_musts_are_one_line(arguments, said, results, capsys):
+    assert main(["shortlist", str(results), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
