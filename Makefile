@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        history calibrate night night-report
+        history calibrate night night-report score
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -77,6 +77,10 @@ check: $(STAMP)  ## lint, formatting, types
 compare: $(STAMP)  ## what changed between two results: A=base.csv B=new.csv
 	@$(PY) -m bench compare '$(or $(call chosen,A),$(error make compare A=base.csv B=new.csv))' \
 	    '$(call chosen,B)' $(call options,FORMAT METRIC MARGIN FAIL_ON OUT)
+
+score: $(STAMP)  ## the documents' scores, corrected by results: A=results PROFILE=smb
+	@$(PY) -m bench score $(if $(call chosen,A),'$(call chosen,A)') \
+	    $(call options,PROFILE WEIGHTS SET TASK TRACK TRUST_PRIOR PRICES FORMAT)
 
 history: $(STAMP)  ## every cell's series and its changes: A=folder
 	@$(PY) -m bench history '$(or $(call chosen,A),results)' $(call options,METRIC FAIL_ON)

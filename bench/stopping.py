@@ -9,9 +9,8 @@ quiet: LEAST repeats bound that, and ``stats.EARLY`` makes up for the rest.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.compare import pilots, sides
@@ -29,12 +28,9 @@ class Target:
 
     precision: float
     budget_s: float
-    started: float = field(default_factory=time.monotonic)
-    passes: int = 0
 
     def next(self, tasks: Sequence[Task], results: ResultFile) -> tuple[list[Task], str]:
         """The next repeat's tasks, and why there are any or none."""
-        self.passes += 1
         known = widths(results.path)
         if not known:
             return [], "no two cells to compare with each other: one repeat of each"
@@ -42,12 +38,13 @@ class Target:
         done = f"{len(known) - len(wide)} of {len(known)} ratios are known to {self.precision:.1%}"
         if not wide:
             return [], done
-        spent = time.monotonic() - self.started
-        if spent + spent / self.passes > self.budget_s:
+        repeats = max(row["repeat"] for row in results.rows)
+        # From the rows, for a run that is resumed has spent what they took.
+        spent = sum(row["wall_s"] or 0.0 for row in results.rows)
+        if spent + spent / repeats > self.budget_s:
             return [], f"{done}; another repeat would pass {self.budget_s / 60:.0f} minutes"
         again = [task for task in tasks if sides.key(task.cell.id, AXIS) in wide]
-        repeat = 1 + max(row["repeat"] for row in results.rows)
-        return [replace(task, repeat=repeat) for task in again], done
+        return [replace(task, repeat=repeats + 1) for task in again], done
 
 
 def widths(path: Path) -> dict[str, float]:
