@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        history calibrate night night-report score
+        history calibrate night night-report score report
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -60,13 +60,14 @@ $(STAMP): locks/harness.txt
 	cp $< $@
 
 bench: $(STAMP)  ## run the pilot: BACKEND=torch,onnxruntime SIZE=tiny ...
-	@$(PY) -m bench run $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
+	@$(PY) -m bench run --report $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
 
 envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 	@$(PY) -m bench env $(backends) $(call options,DEVICE)
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
-	$(PY) -m pytest tests/unit tests/cli tests/faults tests/parity
+	@$(PY) -m tests.browser.chromium
+	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/cli tests/faults tests/parity tests/browser
 	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 2 tests/contract
 
 check: $(STAMP)  ## lint, formatting, types
@@ -81,6 +82,10 @@ compare: $(STAMP)  ## what changed between two results: A=base.csv B=new.csv
 score: $(STAMP)  ## the documents' scores, corrected by results: A=results PROFILE=smb
 	@$(PY) -m bench score $(if $(call chosen,A),'$(call chosen,A)') \
 	    $(call options,PROFILE WEIGHTS SET TASK TRACK TRUST_PRIOR PRICES FORMAT)
+
+report: $(STAMP)  ## one HTML page of results: A=results OUT=report.html
+	@$(PY) -m bench report '$(or $(call chosen,A),results)' \
+	    $(call options,OUT PROFILE WEIGHTS TASK TRACK TRUST_PRIOR PRICES FORMAT PLOTS)
 
 history: $(STAMP)  ## every cell's series and its changes: A=folder
 	@$(PY) -m bench history '$(or $(call chosen,A),results)' $(call options,METRIC FAIL_ON)

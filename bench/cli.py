@@ -40,6 +40,7 @@ from bench.errors import (
     UsageError,
 )
 from bench.history import options as history_options
+from bench.report import options as report_options
 from bench.rows import files, schema
 from bench.score import options as score_options
 
@@ -81,12 +82,13 @@ def _parser() -> Parser:
     env.add_argument("--device", default="cpu", help="cpu (default), cuda, rocm or tpu")
     env.add_argument("--json", action="store_true", help="print JSON")
     env.set_defaults(command=_env)
-    _add_fairness(commands)
+    options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
     history_options.add(commands).set_defaults(command=_later("bench.history.command"))
     score_options.add(commands).set_defaults(command=_later("bench.score.command"))
     score_options.add_shortlist(commands).set_defaults(command=_later("bench.score.shortlist"))
+    report_options.add(commands).set_defaults(command=_later("bench.report.command"))
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))
     night.set_defaults(command=_later("bench.night"))
@@ -102,24 +104,6 @@ def _parser() -> Parser:
     doc.add_argument("--json", action="store_true", help="print JSON")
     doc.set_defaults(command=lambda arguments: doctor.run(json=arguments.json))
     return parser
-
-
-def _add_fairness(commands: Any) -> None:
-    fair = commands.add_parser(
-        "fairness", help="measure each adapter's model against its framework's own public one"
-    )
-    fair.add_argument("--backend", default="all", help="a comma list or all")
-    fair.add_argument("--model", default="all", help="cnn, transformer or all")
-    fair.add_argument("--processes", type=options.count, default=5, help="fresh processes each (5)")
-    fair.add_argument(
-        "--rounds", type=options.count, default=8, help="rounds of A B B A in each (8)"
-    )
-    fair.add_argument(
-        "--python", action="append", default=[], metavar="BACKEND=PATH", help="as for run"
-    )
-    fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
-    fair.add_argument("--out", type=Path, help="the CSV to write")
-    fair.set_defaults(command=_later("bench.fairness"))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -142,6 +126,11 @@ def _run(arguments: argparse.Namespace) -> int:
         for line in _detectable(file):
             console.print(line, soft_wrap=True)
         console.print(f"results: {file.path}", soft_wrap=True)
+        if arguments.report:
+            from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
+
+            for line in command.beside(file.path):
+                console.print(line, soft_wrap=True, markup=False)
     return _exit_code(rows, strict=arguments.strict)
 
 

@@ -126,6 +126,7 @@ def _add_end(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--resume", type=Path, metavar="CSV", help="go on with an unfinished CSV")
     how.add_argument("--strict", action="store_true", help="exit with 1 if any cell failed")
     how.add_argument("--json", action="store_true", help="print the rows as JSON")
+    how.add_argument("--report", action="store_true", help="at the end write the page beside --out")
 
 
 def request(arguments: argparse.Namespace) -> grid.Request:
@@ -168,6 +169,23 @@ def count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def add_fairness(commands: Any) -> argparse.ArgumentParser:
+    """Add ``fairness`` and its options to the command line."""
+    fair: argparse.ArgumentParser = commands.add_parser(
+        "fairness", help="measure each adapter's model against its framework's own public one"
+    )
+    fair.add_argument("--backend", default="all", help="a comma list or all")
+    fair.add_argument("--model", default="all", help="cnn, transformer or all")
+    fair.add_argument("--processes", type=count, default=5, help="fresh processes each (5)")
+    fair.add_argument("--rounds", type=count, default=8, help="rounds of A B B A in each (8)")
+    fair.add_argument(
+        "--python", action="append", default=[], metavar="BACKEND=PATH", help="as for run"
+    )
+    fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
+    fair.add_argument("--out", type=Path, help="the CSV to write")
+    return fair
 
 
 def fraction(text: str) -> float:

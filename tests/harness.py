@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ def command(*arguments: str, backend: str = "fake", python: str = sys.executable
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{FAKE}{os.pathsep}{ROOT}"}
+    # That we are one of several pytest processes is no business of a pytest that we start.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**kept, "PYTHONPATH": f"{FAKE}{os.pathsep}{ROOT}"}
 
 
 def bench(
@@ -37,11 +40,16 @@ def bench(
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """The same, without waiting, in a session of its own; the caller may send signals."""
-    return subprocess.Popen(
-        command(*arguments),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command(*arguments),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)

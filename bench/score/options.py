@@ -41,6 +41,17 @@ def add_shortlist(commands: Any) -> argparse.ArgumentParser:
         " disqualified and by what; and the command that measures what is not yet.",
     )
     made.add_argument("results", type=Path, nargs="+", metavar="RESULTS")
+    add_must(made)
+    made.add_argument(
+        "--max-host-mib", type=positive, metavar="MIB", help="the most host memory of any cell"
+    )
+    add_weights(made)
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+def add_must(made: argparse.ArgumentParser) -> None:
+    """What a shortlist needs of each name."""
     made.add_argument(
         "--must",
         action="append",
@@ -49,12 +60,6 @@ def add_shortlist(commands: Any) -> argparse.ArgumentParser:
         help="train, fine-tune, infer, maintained, export:onnx, device:cuda, precision:bf16,"
         " mode:compiled (repeatable)",
     )
-    made.add_argument(
-        "--max-host-mib", type=positive, metavar="MIB", help="the most host memory of any cell"
-    )
-    add_weights(made)
-    made.add_argument("--json", action="store_true", help="print JSON")
-    return made
 
 
 def add_weights(made: argparse.ArgumentParser) -> None:

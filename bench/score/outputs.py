@@ -54,9 +54,9 @@ def markdown(found: Rankings, shown: Ranking, question: Question) -> str:
     for title, (header, lines) in _grids(found, shown):
         parts += [f"### {title}" if title else "", ""]
         parts += [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-        parts += [f"| {' | '.join(_cell(part) for part in line)} |" for line in lines]
+        parts += [f"| {' | '.join(cell(part) for part in line)} |" for line in lines]
         parts.append("")
-    return "\n".join([*parts, *(f"- {_cell(s)}" for s in sentences(found, shown, question))]) + "\n"
+    return "\n".join([*parts, *(f"- {cell(s)}" for s in sentences(found, shown, question))]) + "\n"
 
 
 def _grids(found: Rankings, shown: Ranking) -> list[tuple[str, Grid]]:
@@ -224,7 +224,7 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Nothing of a row may become markup."""
     plain = _plain(text)
     for character in "\\`*_[]<>|":

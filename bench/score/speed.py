@@ -96,25 +96,28 @@ def _ratios(
     known = np.flatnonzero(np.nan_to_num(values) > 0)
     if not len(known):
         return
+    # Codes of categories group several times faster than their texts.
     logs = pd.DataFrame(
         {
-            "contest": rows["contest"].to_numpy()[known],
-            "backend": rows["backend"].astype(str).to_numpy()[known],
+            "contest": rows["contest"].cat.codes.to_numpy()[known],
+            "backend": rows["backend"].cat.codes.to_numpy()[known],
             "log": sign * np.log(values[known]),
         }
     )
-    cells = logs.groupby(["contest", "backend"], observed=True)["log"].agg(["mean", "var", "count"])
-    cells = cells.reset_index()
+    cells = logs.groupby(["contest", "backend"])["log"].agg(["mean", "var", "count"]).reset_index()
     spread = _pooled(cells)
-    best = cells.groupby("contest", observed=True)["mean"]
+    best = cells.groupby("contest")["mean"]
     cells["log"] = cells["mean"] - best.transform("max")
     cells = cells[best.transform("size") > 1]
-    for backend, mine in cells.groupby("backend"):
+    ids = rows[["contest", "backend", "cell_id"]].drop_duplicates()
+    for code, mine in cells.groupby("backend"):
+        backend = str(rows["backend"].cat.categories[code])
         n = len(mine)
         own = mine["var"].to_numpy(float)
         variance = np.where(np.isnan(own), spread, own) / mine["count"].to_numpy(float)
+        here = ids[(ids["backend"] == backend) & ids["contest"].cat.codes.isin(mine["contest"])]
         yield evidence.ratio(
-            Subject(str(backend), criterion, name, _ids(rows, str(backend), mine["contest"])),
+            Subject(backend, criterion, name, _cells(here)),
             log=float(mine["log"].mean()),
             error=math.sqrt(float(variance.sum())) / n,
             df=float((mine["count"] - 1).sum()) or math.inf,
@@ -181,8 +184,3 @@ def _mean(values: pd.Series, cells: pd.Series) -> tuple[float, float]:
 
 def _cells(rows: pd.DataFrame) -> Sequence[str]:
     return tuple(sorted(str(one) for one in rows["cell_id"].unique()))
-
-
-def _ids(rows: pd.DataFrame, backend: str, contests: pd.Series) -> Sequence[str]:
-    mine = rows[(rows["backend"] == backend) & rows["contest"].isin(contests)]
-    return _cells(mine)

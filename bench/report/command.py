@@ -1,0 +1,124 @@
+"""``bench report``: the page, a summary in markdown, or the plots as files."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+
+from bench.compare import outputs as compared
+from bench.compare import report as comparison
+from bench.compare import sides
+from bench.compare.metrics import THROUGHPUT
+from bench.compare.verdicts import How
+from bench.errors import EXIT_OK, UsageError
+from bench.history import changes, series
+from bench.history.report import Told
+from bench.history.report import lines as night_lines
+from bench.report import charts, figures, page
+from bench.score import WHOLE, cells, documents, musts, outputs, scores, shortlist
+from bench.score import command as scoring
+from bench.score.musts import Must
+from bench.score.update import Question
+
+SHOWN_SERIES = 200
+
+
+def run(arguments: argparse.Namespace) -> int:
+    content = made(
+        arguments.results,
+        cells.read(arguments.results, track=arguments.track),
+        scoring.asked(arguments),
+        task=arguments.task,
+        prices=scoring.prices(arguments.prices),
+        asked=[musts.parsed(text) for text in arguments.must],
+    )
+    if arguments.plots:
+        _plots(arguments.plots, content)
+    if arguments.format == "md":
+        text = outputs.markdown(content.rankings, content.shown, content.question)
+        head = outputs.cell(page.answer(content.shown))
+        text = f"## {head}\n\n{page.counts(content.rows)}\n\n{text}"
+        if not arguments.out:
+            sys.stdout.write(text)
+            return EXIT_OK
+    else:
+        text = page.render(content)
+    out = arguments.out or Path("report.html")
+    _write(out, text.encode())
+    print(f"page: {out}" if arguments.format == "html" else f"summary: {out}")
+    return EXIT_OK
+
+
+def beside(path: Path) -> Iterator[str]:
+    """Write the page of one results file beside it; yields what a run says at its end."""
+    question = Question(documents.weights())
+    content = made([path], cells.read([path]), question, task=WHOLE)
+    for ranking in content.rankings.values():
+        places = (f"{one.backend} {one.total:.2f}" for one in ranking.standings if not one.excluded)
+        yield f"updated scores, {ranking.task}: {', '.join(islice(places, 5))}"
+    out = path.with_suffix(".html")
+    _write(out, page.render(content).encode())
+    yield f"page: {out}"
+
+
+def made(
+    paths: Sequence[Path],
+    rows: pd.DataFrame,
+    question: Question,
+    *,
+    task: str,
+    prices: Mapping[str, float] = MappingProxyType({}),
+    asked: Sequence[Must] = (),
+) -> page.Content:
+    """Everything that the page says; rows: those of ``paths``."""
+    rankings = scores.of_rows(rows, documents.opinions(), question, prices=prices)
+    several = rows["cluster"].nunique() > 1
+    told = [
+        Told(one, changes.find(one.nights["log"].to_numpy()))
+        for one in series.of(rows, THROUGHPUT)
+        if len(one.nights) > 1
+    ]
+    return page.Content(
+        rows=rows,
+        rankings=rankings,
+        shown=rankings[task],
+        question=question,
+        shortlist=shortlist.chosen(rows, rankings, asked),
+        sources=[str(path) for path in paths],
+        clusters=list(_clusters(paths)) if several else (),
+        history=list(night_lines(told[:SHOWN_SERIES], THROUGHPUT)),
+    )
+
+
+def _clusters(paths: Sequence[Path]) -> list[str]:
+    base, *others = sides.between("cluster", paths, base=None)
+    found = comparison.made(base, others, How(metrics=(THROUGHPUT.name,)))
+    return [compared.table(found, failing=())]
+
+
+def _plots(folder: Path, content: page.Content) -> None:
+    drawn = charts.all_of(figures.lines(content.rows), content.rankings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; name another") from error
+    for name, chart in drawn.items():
+        for form, data in (("svg", io.StringIO()), ("png", io.BytesIO())):
+            chart.save(data, format=form)
+            text = data.getvalue()
+            _write(folder / f"{name}.{form}", text.encode() if isinstance(text, str) else text)
+    print(f"plots: {folder} ({len(drawn)} charts, each as SVG and PNG)")
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; name another") from error

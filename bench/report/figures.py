@@ -1,0 +1,189 @@
+"""What the page shows of rows: figures with intervals, the ladder, refusals. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.rows.schema import RUNGS
+from bench.score.evidence import LEVEL
+
+_GROUP = ["contest", "cell_id"]
+PHASES = ("import_s", "build_s", "compile_s", "first_step_s")
+
+
+class Span(NamedTuple):
+    """A geometric mean over processes, and its Student interval; low and high None of one."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Line(NamedTuple):
+    """One cell on one machine. Seconds are means; rows: places in the frame of its processes."""
+
+    contest: str
+    cluster: str
+    backend: str
+    mode: str
+    cell: str
+    statuses: str
+    n: int
+    rate: Span
+    memory: Span
+    p50_ms: float | None
+    p99_ms: float | None
+    seconds: dict[str, float | None]
+    parity: str
+    rung: str
+    rows: Sequence[int]
+
+
+def lines(rows: pd.DataFrame) -> list[Line]:
+    """A line a cell and machine, in the order of the contests. rows: of ``cells.read``."""
+    groups = rows.groupby(_GROUP, observed=True, sort=True)
+    return [_line(rows.loc[places]) for places in groups.groups.values()]
+
+
+def _line(mine: pd.DataFrame) -> Line:
+    good = mine[mine["usable"]]
+    first = mine.iloc[0]
+    counts = mine["status"].astype(str).value_counts()
+    rate = good["samples_per_s"].fillna(good["infer_samples_per_s"])
+    on_host = str(first["device"]) == "cpu"
+    rungs = [RUNGS.index(one) for one in mine["export_rung"].astype(str) if one in RUNGS]
+    return Line(
+        contest=contest(str(first["cell_id"])),
+        cluster=str(first["cluster"]),
+        backend=str(first["backend"]),
+        mode=str(first["mode"]),
+        cell=str(first["cell_id"]),
+        statuses=", ".join(f"{name} {count}" for name, count in counts.items()),
+        n=len(good),
+        rate=span(rate),
+        memory=span(good["peak_host_mib" if on_host else "peak_device_mib"]),
+        p50_ms=_mean(good["step_ms_p50"].fillna(good["infer_ms_p50"])),
+        p99_ms=_mean(good["step_ms_p99"].fillna(good["infer_ms_p99"])),
+        seconds={name: _mean(good[name]) for name in PHASES},
+        parity=" ".join(sorted({one for one in mine["parity"].astype(str) if one})),
+        rung=RUNGS[min(rungs)] if rungs else "",
+        rows=[int(place) for place in mine.index],
+    )
+
+
+def contest(cell_id: str) -> str:
+    """The id without what is the backend's own: ``cnn small cpu fp32 out-of-box b32 w1``."""
+    parts = cell_id.split("/")
+    named = [part for place, part in enumerate(parts) if place not in (0, 6)]
+    return " ".join(dict.fromkeys(named))
+
+
+def span(values: pd.Series) -> Span:
+    """Geometric mean and interval of positive figures, one a process."""
+    known = values.to_numpy(float)
+    logs = np.log(known[known > 0])
+    if not len(logs):
+        return Span(None, None, None)
+    centre = float(logs.mean())
+    if len(logs) == 1:
+        return Span(math.exp(centre), None, None)
+    reach = float(stats.t.ppf(0.5 + LEVEL / 2, len(logs) - 1) * logs.std(ddof=1))
+    reach /= math.sqrt(len(logs))
+    return Span(math.exp(centre), math.exp(centre - reach), math.exp(min(centre + reach, 700)))
+
+
+def _mean(values: pd.Series) -> float | None:
+    known = values.dropna()
+    return float(known.mean()) if len(known) else None
+
+
+class Refusal(NamedTuple):
+    """A cell that has no figures, and why."""
+
+    cell: str
+    cluster: str
+    status: str
+    reason: str
+
+
+def refusals(rows: pd.DataFrame) -> list[Refusal]:
+    """Each once; reasons in full, as the rows have them."""
+    wrong = rows[(rows["status"] != "ok") | (rows["precision_honest"] == "false")]
+    found = (
+        Refusal(
+            str(row["cell_id"]),
+            str(row["cluster"]),
+            str(row["status"]),
+            str(row["reason"]) or "faster than its precision allows: not honest",
+        )
+        for row in wrong.to_dict("records")
+    )
+    return list(dict.fromkeys(found))
+
+
+def ladder(found: Sequence[Line]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Columns (a contest of the export workload), and backend -> column -> rung or status."""
+    grid: dict[str, dict[str, str]] = {}
+    columns: dict[str, None] = {}
+    for line in found:
+        if line.contest.startswith("export "):
+            columns[line.contest] = None
+            here = grid.setdefault(line.backend, {})
+            here[line.contest] = line.rung or line.statuses.split()[0]
+    return list(columns), grid
+
+
+def machines(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Each machine with the versions that ran on it."""
+    names = ["cluster", "host", "device", "device_name", "driver", "threads"]
+    return [
+        dict(zip(names, map(str, key), strict=True)) | {"versions": _versions(mine)}
+        for key, mine in rows.groupby(names, observed=True, dropna=False)
+    ]
+
+
+def _versions(rows: pd.DataFrame) -> str:
+    pairs = {
+        (str(a), str(b)) for a, b in zip(rows["backend"], rows["backend_version"], strict=True) if b
+    }
+    return ", ".join(f"{name} {version}" for name, version in sorted(pairs))
+
+
+def settings(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Backend and the settings that were in force, each text once."""
+    for backend, mine in rows[rows["usable"]].groupby("backend", observed=True):
+        for text in mine["settings"].astype(str).unique()[:3]:
+            yield str(backend), text
+
+
+def raw(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every row with what it has, for the page's raw figures."""
+    kept = [name for name in rows.columns if name not in ("contest", "usual", "tried")]
+    return [
+        {name: _plain(row[name]) for name in kept if _plain(row[name]) not in ("", None)}
+        for row in rows[kept].to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value; what is not known is None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def script(value: Any) -> str:
+    """JSON that may stand in an HTML script element: nothing in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
