@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        history calibrate night night-report score report
+        history calibrate night night-report score report snapshot
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -86,6 +86,9 @@ score: $(STAMP)  ## the documents' scores, corrected by results: A=results PROFI
 report: $(STAMP)  ## one HTML page of results: A=results OUT=report.html
 	@$(PY) -m bench report '$(or $(call chosen,A),results)' \
 	    $(call options,OUT PROFILE WEIGHTS TASK TRACK TRUST_PRIOR PRICES FORMAT PLOTS)
+
+snapshot: $(STAMP)  ## the day's releases and sizes, for the score
+	@$(PY) -m bench snapshot $(call options,BACKEND)
 
 history: $(STAMP)  ## every cell's series and its changes: A=folder
 	@$(PY) -m bench history '$(or $(call chosen,A),results)' $(call options,METRIC FAIL_ON)

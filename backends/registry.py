@@ -33,6 +33,7 @@ class Entry:
     public: module of the framework's own public models, which ``bench fairness`` measures against.
     public_lock: the lock whose packages have them.
     archived: since when its upstream is archived; every table and row says so.
+    distribution: its name on the package index, where that is not the backend's.
     """
 
     module: str
@@ -53,6 +54,7 @@ class Entry:
     public: str = ""
     public_lock: str = "cpu"
     archived: str = ""
+    distribution: str = ""
 
 
 JAX_ENV = {
@@ -157,6 +159,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "paddle"},
             sources=("jieba", "seqeval"),  # PaddleNLP's
             public="backends.paddle.public",
+            distribution="paddlepaddle",
             public_lock="public",
         ),
         "mindspore": Entry(

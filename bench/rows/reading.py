@@ -21,8 +21,9 @@ from bench.rows.schema import Row
 _MEND = "mend it or delete the line"
 _CHUNK = 1 << 16
 
-OTHERS = frozenset({"documents", "fairness", "calibration"})
-"""The founding documents' tables; adapters against public models; workers slowed on purpose."""
+OTHERS = frozenset({"documents", "fairness", "calibration", "snapshots"})
+"""The founding documents' tables; adapters against public models; workers slowed on purpose; facts
+of a day."""
 
 
 class Line(NamedTuple):

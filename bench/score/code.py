@@ -37,7 +37,9 @@ def ease(backends: Iterable[str]) -> list[Evidence]:
 @cache
 def _counted(package: Path) -> tuple[list[Path], int]:
     """The files of an adapter's native code and their lines."""
-    files = sorted(_reached(package / f"{name}.py" for name in _NATIVE))
+    adapter = package / "adapter.py"
+    seeds = _imported(adapter) if adapter.is_file() else ()
+    files = sorted(_reached(path for path in seeds if path.stem in _NATIVE))
     return files, sum(lines(path.read_text(encoding="utf-8")) for path in files)
 
 

@@ -46,7 +46,7 @@ def opinions(folder: Path = FOLDER) -> list[Opinion]:
     """The documents' ten rows, in their order."""
     path = folder / "scores.csv"
     found = []
-    for line, fields in _records(path, ("backend", "name", *CRITERIA)):
+    for line, fields in records(path, ("backend", "name", *CRITERIA)):
         scores = {name: _number(path, line, name, fields[name]) for name in CRITERIA}
         if worst := next((name for name, one in scores.items() if one > HIGHEST), None):
             raise UsageError(f"{path}, line {line}, column {worst!r}: scores end at 10; mend it")
@@ -57,7 +57,7 @@ def opinions(folder: Path = FOLDER) -> list[Opinion]:
 def weights(path: Path = FOLDER / "weights.csv") -> Weights:
     """A file with the columns criterion and weight, one line a criterion; scaled to add up to 1."""
     found: dict[str, float] = {}
-    for line, fields in _records(path, ("criterion", "weight")):
+    for line, fields in records(path, ("criterion", "weight")):
         name = fields["criterion"]
         if name not in CRITERIA:
             raise UsageError(f"{path}, line {line}: {unknown('criterion', name, CRITERIA)}")
@@ -75,7 +75,7 @@ def profiles(folder: Path = FOLDER) -> dict[str, Profile]:
     """Name -> profile."""
     path = folder / "profiles.csv"
     found = {}
-    for line, fields in _records(path, ("profile", *CRITERIA, "reason")):
+    for line, fields in records(path, ("profile", *CRITERIA, "reason")):
         given = {name: _number(path, line, name, fields[name]) for name in CRITERIA}
         name = fields["profile"]
         found[name] = Profile(name, _scaled(given, f"{path}, line {line}"), fields["reason"])
@@ -115,8 +115,8 @@ def _scaled(given: Mapping[str, float], where: str) -> Weights:
     return {name: weight / whole for name, weight in given.items()}
 
 
-def _records(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line number and fields of each line; UsageError names what is wrong."""
+def records(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line number and fields of each line of a table; UsageError names what is wrong."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)

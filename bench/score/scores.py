@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.score import SERVE, TASKS, TRAIN, WHOLE, abilities, code, speed, supply
+from bench.score import SERVE, TASKS, TRAIN, WHOLE, abilities, code, snapshots, speed, supply
 from bench.score.documents import Opinion
 from bench.score.evidence import Evidence
 from bench.score.update import Question, Standing, Turn, standings, turning
@@ -51,6 +51,8 @@ def of_rows(
         *abilities.ease(rows),
         *code.ease(names),
         *supply.security(names),
+        *snapshots.support(names),
+        *snapshots.ease(names),
         *beside,
     ]
     found = {}
