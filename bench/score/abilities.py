@@ -44,6 +44,23 @@ def core(rows: pd.DataFrame, task: str) -> list[Evidence]:
     ]
 
 
+def determinism(rows: pd.DataFrame) -> list[Evidence]:
+    """Cells whose fresh processes, of one seed and one lock, ended on the same loss to the bit."""
+    trained = rows[rows["usable"] & rows["loss_last"].notna()]
+    alike = ["backend", "cell_id", "contest", "env_lock", "env_python", "quality_steps"]
+    losses = trained.groupby(alike, observed=True, dropna=False)["loss_last"]
+    several = losses.agg(["nunique", "size"]).reset_index()
+    several = several[several["size"] > 1]
+    return [
+        evidence.passed(
+            Subject(str(backend), "core", "determinism", _cells(mine)),
+            yes=int((mine["nunique"] == 1).sum()),
+            of=len(mine),
+        )
+        for backend, mine in several.groupby("backend", observed=True)
+    ]
+
+
 def _probe(backend: str, name: str, rows: pd.DataFrame) -> Iterator[Evidence]:
     tried = rows[rows["status"] != "interrupted"]
     if len(tried):

@@ -22,8 +22,8 @@ _ANSWERS = ("unsupported", "interrupted")
 OUT_OF_BOX = "out-of-box"
 COLUMNS = frame.Columns(
     texts=("mode", "size", "track", "export_format", "compile_cache", "archived"),
-    counts=("batch", "world_size", "steps", "infer_steps"),
-    figures=("import_s", "build_s", "first_step_s", "energy_j", "step_ms_p95", "infer_ms_p95"),
+    counts=("batch", "world_size", "steps", "infer_steps", "quality_steps"),
+    figures=("import_s", "build_s", "first_step_s", "energy_j", "loss_last"),
 )
 
 

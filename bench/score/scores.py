@@ -59,7 +59,7 @@ def of_rows(
     unable = {task: _unable(rows[rows["task"] == task], task) for task in (TRAIN, SERVE)}
     for task in TASKS:
         mine = rows if task == WHOLE else rows[rows["task"] == task]
-        evidence = [*shared, *abilities.core(rows, task)]
+        evidence = [*shared, *abilities.core(rows, task), *abilities.determinism(mine)]
         evidence += [*speed.performance(mine), *speed.value(mine, prices)]
         excluded = unable[TRAIN] | unable[SERVE] if task == WHOLE else unable[task]
         found[task] = _ranking(task, opinions, evidence, question, excluded)

@@ -119,6 +119,17 @@ def test_only_like_is_compared_with_like(tmp_path):
         assert "throughput" not in sub_scores(found["train"], name, "performance")
 
 
+def test_determinism_is_equal_losses_of_fresh_processes(tmp_path):
+    same = of(TORCH, [1.0, 1.1], loss_last=2.1)
+    other = [dict(row, loss_last=2.1 + at * 1e-9) for at, row in enumerate(of(JAX, [1.0, 1.1]))]
+    found = measured(tmp_path / "rows.csv", same, other, of(TF, [1.0]))
+    shares = {
+        name: [sub_scores(found["train"], name, "core").get("determinism")]
+        for name in ("torch", "jax", "tensorflow")
+    }
+    assert [one and one.share for (one,) in shares.values()] == [1.0, 0.0, None]
+
+
 def test_a_runtime_is_not_ranked_among_those_that_train(tmp_path):
     cell = TORCH.replace("torch", "onnxruntime").replace("eager", "compiled")
     about = {"cell_id": cell, "backend": "onnxruntime", "mode": "compiled"}
