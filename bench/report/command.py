@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 
@@ -25,6 +23,7 @@ from bench.report import charts, figures, page
 from bench.score import WHOLE, cells, documents, musts, outputs, scores, shortlist
 from bench.score import command as scoring
 from bench.score.musts import Must
+from bench.score.scores import Given
 from bench.score.update import Question
 
 SHOWN_SERIES = 200
@@ -36,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         cells.read(arguments.results, track=arguments.track),
         scoring.asked(arguments),
         task=arguments.task,
-        prices=scoring.prices(arguments.prices),
         asked=[musts.parsed(text) for text in arguments.must],
+        given=scoring.given(arguments),
     )
     if arguments.plots:
         _plots(arguments.plots, content)
@@ -59,10 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
 def beside(path: Path) -> Iterator[str]:
     """Write the page of one results file beside it; yields what a run says at its end."""
     question = Question(documents.weights())
-    content = made([path], cells.read([path]), question, task=WHOLE)
+    rows = cells.read([path])
+    content = made([path], rows, question, task=WHOLE)
+    measured = set(rows["backend"])
     for ranking in content.rankings.values():
-        places = (f"{one.backend} {one.total:.2f}" for one in ranking.standings if not one.excluded)
-        yield f"updated scores, {ranking.task}: {', '.join(islice(places, 5))}"
+        ranked = (one for one in ranking.standings if one.backend in measured and not one.excluded)
+        places = [f"{one.backend} {one.total:.2f}" for one in ranked]
+        yield f"updated scores, {ranking.task}: {', '.join(places) or 'nobody'}"
     out = path.with_suffix(".html")
     _write(out, page.render(content).encode())
     yield f"page: {out}"
@@ -74,11 +76,11 @@ def made(
     question: Question,
     *,
     task: str,
-    prices: Mapping[str, float] = MappingProxyType({}),
     asked: Sequence[Must] = (),
+    given: Given = scores.NOTHING,
 ) -> page.Content:
     """Everything that the page says; rows: those of ``paths``."""
-    rankings = scores.of_rows(rows, documents.opinions(), question, prices=prices)
+    rankings = scores.of_rows(rows, documents.opinions(), question, given)
     several = rows["cluster"].nunique() > 1
     told = [
         Told(one, changes.find(one.nights["log"].to_numpy()))

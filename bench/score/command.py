@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bench.errors import EXIT_NOTHING, EXIT_OK, UsageError, unknown
 from bench.rows.reading import words
-from bench.score import cells, documents, outputs, scores
+from bench.score import advisories, cells, documents, outputs, scores
 from bench.score.documents import Weights
+from bench.score.scores import Given
 from bench.score.update import Question
 
 
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         shown, code = found[scores.DOCUMENTS], EXIT_OK
     else:
         rows = cells.read(arguments.results, track=arguments.track)
-        found = scores.of_rows(rows, opinions, question, prices=prices(arguments.prices))
+        found = scores.of_rows(rows, opinions, question, given(arguments))
         shown = found[arguments.task]
         code = EXIT_OK if rows["usable"].any() else EXIT_NOTHING
     form = "json" if arguments.json else arguments.format
@@ -39,6 +40,15 @@ def asked(arguments: argparse.Namespace) -> Question:
         draws=arguments.draws,
         seed=arguments.seed,
     )
+
+
+def given(arguments: argparse.Namespace) -> Given:
+    """Prices and advisories, where the options name them."""
+    found = []
+    if arguments.advisories:
+        names = [one.backend for one in documents.opinions()]
+        found = advisories.security(names, arguments.advisories)
+    return Given(_prices(arguments.prices), found)
 
 
 def _weights(arguments: argparse.Namespace) -> Weights:
@@ -62,7 +72,7 @@ def _assignment(text: str) -> tuple[str, float]:
         raise UsageError(f"--set {text!r}: write it as CRITERION=0.3") from error
 
 
-def prices(path: Path | None) -> dict[str, float]:
+def _prices(path: Path | None) -> dict[str, float]:
     """Device's name -> currency units an hour."""
     if path is None:
         return {}

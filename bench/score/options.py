@@ -85,6 +85,9 @@ def add_weights(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--draws", type=count, default=10_000, help="of the Monte Carlo (10,000)")
     made.add_argument("--seed", type=int, default=1, help="of the Monte Carlo (1)")
+    made.add_argument(
+        "--advisories", type=Path, metavar="PATH", help="a file or folder of advisories in OSV form"
+    )
     made.add_argument("--prices", type=Path, metavar="FILE", help="TOML: device = price an hour")
 
 

@@ -6,7 +6,7 @@ A runtime is not a training framework: who cannot do a task is not ranked in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -31,6 +31,17 @@ class Ranking:
         return self.standings[0]
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the user gives beside the rows. prices: device's name -> currency units an hour."""
+
+    prices: Mapping[str, float] = field(default_factory=dict)
+    evidence: Sequence[Evidence] = ()
+
+
+NOTHING = Given()
+
+
 def of_documents(opinions: Sequence[Opinion], question: Question) -> Ranking:
     """What the documents say alone."""
     return _ranking(DOCUMENTS, opinions, [], question, {})
@@ -40,11 +51,9 @@ def of_rows(
     rows: pd.DataFrame,
     opinions: Sequence[Opinion],
     question: Question,
-    *,
-    prices: Mapping[str, float],
-    beside: Sequence[Evidence] = (),
+    given: Given = NOTHING,
 ) -> dict[str, Ranking]:
-    """Task -> ranking. rows: of ``cells.read``; beside: evidence that is in no row."""
+    """Task -> ranking. rows: of ``cells.read``."""
     names = [one.backend for one in opinions]
     shared = [
         *abilities.integrations(rows),
@@ -53,14 +62,14 @@ def of_rows(
         *supply.security(names),
         *snapshots.support(names),
         *snapshots.ease(names),
-        *beside,
+        *given.evidence,
     ]
     found = {}
     unable = {task: _unable(rows[rows["task"] == task], task) for task in (TRAIN, SERVE)}
     for task in TASKS:
         mine = rows if task == WHOLE else rows[rows["task"] == task]
         evidence = [*shared, *abilities.core(rows, task), *abilities.determinism(mine)]
-        evidence += [*speed.performance(mine), *speed.value(mine, prices)]
+        evidence += [*speed.performance(mine), *speed.value(mine, given.prices)]
         excluded = unable[TRAIN] | unable[SERVE] if task == WHOLE else unable[task]
         found[task] = _ranking(task, opinions, evidence, question, excluded)
     return found

@@ -48,9 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = [musts.parsed(text) for text in arguments.must]
     question = command.asked(arguments)
     rows = cells.read(arguments.results, track=arguments.track)
-    rankings = scores.of_rows(
-        rows, documents.opinions(), question, prices=command.prices(arguments.prices)
-    )
+    rankings = scores.of_rows(rows, documents.opinions(), question, command.given(arguments))
     found = chosen(rows, rankings, asked, limit_mib=arguments.max_host_mib)
     sys.stdout.write(as_json(found) if arguments.json else "\n".join(lines(found)) + "\n")
     return EXIT_OK if found.named else EXIT_NO

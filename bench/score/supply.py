@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import backends_index
 from bench.envs import locks
@@ -12,30 +13,48 @@ from bench.score.evidence import Evidence, Subject, certain, half
 
 PACKAGES_HALF = 50.0  # each package is somebody to trust; fifty of them cost half the marks
 SOURCES_HALF = 2.0  # building runs the package's code before anything was looked at
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+
+
+class Pin(NamedTuple):
+    """One package of a lock."""
+
+    name: str
+    version: str
+    hashed: bool
+
+
+def pins(path: Path) -> list[Pin]:
+    """What a lock installs; nothing where there is no such lock."""
+    if not path.is_file():
+        return []
+    parts = _PIN.split(path.read_text(encoding="utf-8"))[1:]
+    whole = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    return [Pin(name, version, "--hash=" in block) for name, version, block in whole]
+
+
+def packages(backend: str) -> dict[str, str]:
+    """Name -> version of a backend's CPU lock."""
+    return {pin.name: pin.version for pin in pins(_path(backend))}
 
 
 def security(backends: Iterable[str]) -> list[Evidence]:
     """Of each backend's CPU lock: hashed packages, source builds, number of packages."""
-    found = []
-    for backend in backends:
-        if backend not in backends_index.names():
-            continue
-        path = locks.LOCKS / f"{backend}-cpu.txt"
-        if path.is_file():
-            found += _of_lock(backend, path)
-    return found
+    return [found for backend in backends for found in _of_lock(backend, _path(backend))]
+
+
+def _path(backend: str) -> Path:
+    return locks.LOCKS / f"{backend}-cpu.txt"
 
 
 def _of_lock(backend: str, path: Path) -> list[Evidence]:
-    text = path.read_text(encoding="utf-8")
-    pins = _PIN.split(text)[1:]
-    names, blocks = pins[::2], pins[1::2]
-    hashed = sum("--hash=" in block for block in blocks)
-    built = [one for one in backends_index.find(backend).sources if one in names]
-    source = (str(path.relative_to(path.parents[2])),)
-    count, sources = len(names), len(built)
-    wheels = hashed - sources
+    found = pins(path)
+    if not found:
+        return []
+    names = {pin.name for pin in found}
+    sources = sum(one in names for one in backends_index.find(backend).sources)
+    count, wheels = len(found), sum(pin.hashed for pin in found) - sources
+    source = (str(path.relative_to(locks.ROOT)),)
 
     def about(name: str) -> Subject:
         return Subject(backend, "security", name, source)

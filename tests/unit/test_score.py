@@ -31,7 +31,7 @@ def of(cell: str, factors: list[float], **changes: object) -> list[dict]:
 
 def measured(path: Path, *groups: list[dict]) -> dict[str, scores.Ranking]:
     write(path, [row for group in groups for row in group])
-    return scores.of_rows(cells.read([path]), documents.opinions(), QUESTION, prices={})
+    return scores.of_rows(cells.read([path]), documents.opinions(), QUESTION)
 
 
 def sub_scores(ranking: scores.Ranking, backend: str, criterion: str) -> dict[str, Evidence]:
@@ -174,7 +174,7 @@ def test_the_order_of_rows_does_not_matter(three_rows, dealer):
 
 
 def totals(frame) -> dict[str, float]:
-    found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION, prices={})
+    found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION)
     return {one.backend: one.total for one in found["train"].standings}
 
 
@@ -199,7 +199,7 @@ def test_removing_a_backend_keeps_the_others_order(three_rows, gone):
     left = [name for name in ("torch", "jax", "tensorflow") if name != gone]
 
     def order(frame) -> list[str]:
-        found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION, prices={})
+        found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION)
         measured = {
             one.backend: one.criteria["performance"].measured for one in found["train"].standings
         }
