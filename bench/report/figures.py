@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from scipy import stats
 from bench.rows.schema import RUNGS
 from bench.score.evidence import LEVEL
 
-_GROUP = ["contest", "cell_id"]
+Row = dict[str, Any]
 PHASES = ("import_s", "build_s", "compile_s", "first_step_s")
 
 
@@ -48,17 +50,20 @@ class Line(NamedTuple):
 
 def lines(rows: pd.DataFrame) -> list[Line]:
     """A line a cell and machine, in the order of the contests. rows: of ``cells.read``."""
-    groups = rows.groupby(_GROUP, observed=True, sort=True)
-    return [_line(rows.loc[places]) for places in groups.groups.values()]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    # Plain records: thousands of small groups cost a data frame seconds.
+    for place, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        key = (str(row["contest"]), str(row["cell_id"]))
+        groups.setdefault(key, []).append({**row, "place": int(place)})
+    return [_line(groups[key]) for key in sorted(groups)]
 
 
-def _line(mine: pd.DataFrame) -> Line:
-    good = mine[mine["usable"]]
-    first = mine.iloc[0]
-    counts = mine["status"].astype(str).value_counts()
-    rate = good["samples_per_s"].fillna(good["infer_samples_per_s"])
-    on_host = str(first["device"]) == "cpu"
-    rungs = [RUNGS.index(one) for one in mine["export_rung"].astype(str) if one in RUNGS]
+def _line(mine: Sequence[Row]) -> Line:
+    good = [row for row in mine if row["usable"]]
+    first = mine[0]
+    counts = Counter(str(row["status"]) for row in mine)
+    memory = "peak_host_mib" if first["device"] == "cpu" else "peak_device_mib"
+    rungs = [RUNGS.index(row["export_rung"]) for row in mine if row["export_rung"] in RUNGS]
     return Line(
         contest=contest(str(first["cell_id"])),
         cluster=str(first["cluster"]),
@@ -67,15 +72,21 @@ def _line(mine: pd.DataFrame) -> Line:
         cell=str(first["cell_id"]),
         statuses=", ".join(f"{name} {count}" for name, count in counts.items()),
         n=len(good),
-        rate=span(rate),
-        memory=span(good["peak_host_mib" if on_host else "peak_device_mib"]),
-        p50_ms=_mean(good["step_ms_p50"].fillna(good["infer_ms_p50"])),
-        p99_ms=_mean(good["step_ms_p99"].fillna(good["infer_ms_p99"])),
-        seconds={name: _mean(good[name]) for name in PHASES},
-        parity=" ".join(sorted({one for one in mine["parity"].astype(str) if one})),
+        rate=span(_known(good, "samples_per_s", "infer_samples_per_s")),
+        memory=span(_known(good, memory)),
+        p50_ms=_mean(_known(good, "step_ms_p50", "infer_ms_p50")),
+        p99_ms=_mean(_known(good, "step_ms_p99", "infer_ms_p99")),
+        seconds={name: _mean(_known(good, name)) for name in PHASES},
+        parity=" ".join(sorted({str(row["parity"]) for row in mine if row["parity"]})),
         rung=RUNGS[min(rungs)] if rungs else "",
-        rows=[int(place) for place in mine.index],
+        rows=[row["place"] for row in mine],
     )
+
+
+def _known(rows: Sequence[Row], *names: str) -> list[float]:
+    """Of each row the first of the columns that it has."""
+    found = (next((row[name] for name in names if row[name] == row[name]), None) for row in rows)
+    return [float(value) for value in found if value is not None]
 
 
 def contest(cell_id: str) -> str:
@@ -85,10 +96,9 @@ def contest(cell_id: str) -> str:
     return " ".join(dict.fromkeys(named))
 
 
-def span(values: pd.Series) -> Span:
+def span(known: Sequence[float]) -> Span:
     """Geometric mean and interval of positive figures, one a process."""
-    known = values.to_numpy(float)
-    logs = np.log(known[known > 0])
+    logs = np.log([value for value in known if value > 0])
     if not len(logs):
         return Span(None, None, None)
     centre = float(logs.mean())
@@ -99,9 +109,8 @@ def span(values: pd.Series) -> Span:
     return Span(math.exp(centre), math.exp(centre - reach), math.exp(min(centre + reach, 700)))
 
 
-def _mean(values: pd.Series) -> float | None:
-    known = values.dropna()
-    return float(known.mean()) if len(known) else None
+def _mean(known: Sequence[float]) -> float | None:
+    return fmean(known) if known else None
 
 
 class Refusal(NamedTuple):
