@@ -127,6 +127,11 @@ def sentences(found: Rankings, shown: Ranking, question: Question) -> list[str]:
         lines.append(
             f"the documents' score counts as {question.trust:g} measured sub-scores (--trust-prior)"
         )
+    if shown.strangers:
+        lines.append(
+            f"not ranked, for the documents do not know them: {', '.join(shown.strangers)}"
+            " (add a line to results/documents/scores.csv)"
+        )
     ranked = (shown,) if shown.task == DOCUMENTS else found.values()
     return [*lines, *(f"{ranking.task}: {turned(ranking)}" for ranking in ranked)]
 

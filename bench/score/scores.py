@@ -6,7 +6,7 @@ A runtime is not a training framework: who cannot do a task is not ranked in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -20,11 +20,15 @@ DOCUMENTS = "documents"
 
 @dataclass(frozen=True)
 class Ranking:
-    """The standings of one task, and what would dethrone their leader."""
+    """The standings of one task, and what would dethrone their leader.
+
+    strangers: backends that have rows and no line in the documents, so no prior to correct.
+    """
 
     task: str
     standings: Sequence[Standing]
     turn: Turn | None
+    strangers: Sequence[str] = ()
 
     @property
     def leader(self) -> Standing:
@@ -71,7 +75,10 @@ def of_rows(
         evidence = [*shared, *abilities.core(rows, task), *abilities.determinism(mine)]
         evidence += [*speed.performance(mine), *speed.value(mine, given.prices)]
         excluded = unable[TRAIN] | unable[SERVE] if task == WHOLE else unable[task]
-        found[task] = _ranking(task, opinions, evidence, question, excluded)
+        found[task] = replace(
+            _ranking(task, opinions, evidence, question, excluded),
+            strangers=sorted(set(mine["backend"].astype(str)) - set(names)),
+        )
     return found
 
 

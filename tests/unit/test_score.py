@@ -257,6 +257,13 @@ def test_prices_and_the_cheapest(tmp_path):
     assert not [one for one in speed.value(rows_, {}) if "currency" in one.subject.name]
 
 
+def test_a_backend_without_a_prior_is_named(tmp_path, capsys):
+    cell = TORCH.replace("torch", "mine")
+    path = write(tmp_path / "rows.csv", [*of(TORCH, [1.0]), *of(cell, [2.0])])
+    assert main(["score", str(path), "--draws", "100"]) == 0
+    assert "do not know them: mine (add a line" in capsys.readouterr().out
+
+
 def test_half_marks():
     assert half(0, 60) == 1
     assert half(60, 60) == 0.5
