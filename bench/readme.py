@@ -15,7 +15,7 @@ from bench import backends_index, grid
 from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bench.fairness_table import table as fairness_table
 from bench.fairness_table import verdicts
-from bench.rows.files import read
+from bench.rows.reading import OTHERS, read
 from bench.rows.schema import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -220,7 +220,7 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], Iterator[str]]] = {
 def committed(folder: Path) -> list[Row]:
     """The rows of every cluster's folder, in the files' order."""
     clusters = sorted(path for path in folder.iterdir() if path.is_dir())
-    named = [path for path in clusters if path.name not in ("local", "documents", "fairness")]
+    named = [path for path in clusters if path.name not in {"local", *OTHERS}]
     return [
         row for cluster in named for file in sorted(cluster.glob("*.csv")) for row in read(file)
     ]
