@@ -19,6 +19,7 @@ from rich.text import Text
 
 from bench.rows.consistency import infers
 from bench.rows.schema import RUNGS, STATUSES, Row
+from bench.text import plain
 
 _REASON_LIMIT = 300
 """Characters of a reason that are shown; the file has all of it."""
@@ -141,7 +142,7 @@ def _table(lines: Sequence[_Line], *, shown: Sequence[str]) -> Table:
     for line in lines:
         style = "" if all(row["status"] == "ok" for row in line.rows) else "yellow"
         # Text, not str: brackets in a name are not markup.
-        table.add_row(*(Text(_plain(get(line)), style=style) for get in columns.values()))
+        table.add_row(*(Text(plain(get(line)), style=style) for get in columns.values()))
     return table
 
 
@@ -184,7 +185,7 @@ def _archives(rows: Sequence[Row]) -> list[Text]:
     """What the mark beside a backend's name means, once for each backend that has it."""
     told = {row["backend"]: _archived(row) for row in rows if _archived(row)}
     return [
-        Text(f"{ARCHIVED} {_plain(backend)}: its upstream is archived since {_plain(since)}")
+        Text(f"{ARCHIVED} {plain(backend)}: its upstream is archived since {plain(since)}")
         for backend, since in told.items()
     ]
 
@@ -203,13 +204,8 @@ def _reasons(rows: Sequence[Row]) -> list[Text]:
 
 
 def _short(reason: str) -> str:
-    plain = _plain(reason)
-    return plain if len(plain) <= _REASON_LIMIT else plain[: _REASON_LIMIT - 3] + "..."
-
-
-def _plain(value: str) -> str:
-    """One line without control characters: a reason quotes a process that may have sent any."""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    said = plain(reason)
+    return said if len(said) <= _REASON_LIMIT else said[: _REASON_LIMIT - 3] + "..."
 
 
 def _prefix(line: _Line) -> str:

@@ -22,6 +22,7 @@ from bench.compare.metrics import INCOMPARABLE, INCONCLUSIVE, RUNG, SAME, THROUG
 from bench.compare.report import Comparison, detectable, sentences
 from bench.rows import schema
 from bench.rows.schema import RUNGS
+from bench.text import plain, unmarked
 
 SHOWN = 200  # lines on a terminal; files have all
 _STYLE = {"slower": "red", "larger": "red", "lower": "red", "faster": "green"}
@@ -61,7 +62,7 @@ def _table(lines: pd.DataFrame) -> Table:
         parts = (cell, line["metric"], *_numbers(line), line["verdict"], _note(line))
         style = _STYLE.get(line["verdict"], "")
         # Text, not str: brackets in a name are not markup.
-        made.add_row(*(Text(_plain(str(part)), style=style) for part in parts))
+        made.add_row(*(Text(plain(str(part)), style=style) for part in parts))
     return made
 
 
@@ -90,11 +91,6 @@ def _note(line: Mapping[str, Any]) -> str:
 
 def _figure(value: float) -> str:
     return "" if not math.isfinite(value) else f"{value:,.4g}"
-
-
-def _plain(value: str) -> str:
-    """One line without control characters: a reason quotes a process that may have sent any."""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
 
 
 def _closing(found: Comparison, failing: Sequence[str]) -> list[str]:
@@ -157,24 +153,16 @@ def _number(value: Any) -> Any:
 def markdown(found: Comparison, *, failing: Sequence[str]) -> str:
     """For a job's summary or an issue: the same lines as the table."""
     parts = [f"### {found.base} → {', '.join(found.news)}", ""]
-    parts += [f"- {_cell(line)}" for line in sentences(found)]
+    parts += [f"- {unmarked(line)}" for line in sentences(found)]
     parts += ["", "| cell | figure | base | new | new/base | interval | verdict | note |"]
     parts.append("|---|---|---:|---:|---:|---|---|---|")
     lines = _worth_a_line(found.lines)
     for line in lines.head(SHOWN).to_dict("records"):
         row = (line["cell"], line["metric"], *_numbers(line), line["verdict"], _note(line))
-        parts.append(f"| {' | '.join(_cell(str(part)) for part in row)} |")
+        parts.append(f"| {' | '.join(unmarked(str(part)) for part in row)} |")
     if len(lines) > SHOWN:
         parts.append(f"\n... and {len(lines) - SHOWN} more lines")
     return "\n".join([*parts, "", *_closing(found, failing)]) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Nothing of a row may become markup: an issue renders HTML and links."""
-    plain = _plain(text)
-    for character in "\\`*_[]<>|":
-        plain = plain.replace(character, "\\" + character)
-    return plain.replace("@", "@\u200b")  # nobody is to be called by a row
 
 
 def junit(found: Comparison, *, failing: Sequence[str]) -> str:
@@ -201,7 +189,7 @@ def junit(found: Comparison, *, failing: Sequence[str]) -> str:
 
 def _xml(text: str) -> str:
     """XML 1.0 has no control characters, escaped or not."""
-    return _plain(text)
+    return plain(text)
 
 
 Format = Callable[..., str]

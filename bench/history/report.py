@@ -18,6 +18,7 @@ from bench.errors import UsageError
 from bench.history.changes import Change, Found
 from bench.history.series import FACTS, Series
 from bench.rows import schema
+from bench.text import plain
 
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN_NIGHTS = 40
@@ -42,7 +43,7 @@ def lines(told: Iterable[Told], metric: Metric) -> Iterator[str]:
         nights = one.series.nights
         last = math.exp(nights["log"].iloc[-1])
         yield (
-            f"{_plain(one.name)}  {_sparkline(nights['log'].to_numpy())}"
+            f"{plain(one.name)}  {_sparkline(nights['log'].to_numpy())}"
             f"  {len(nights)} nights, {metric.name} {last:,.4g}"
         )
         if one.found.trend:
@@ -61,7 +62,7 @@ def _words(series: Series, change: Change, metric: Metric) -> str:
         f"{name} {before or '(none)'} -> {after or '(none)'}"
         for name, (before, after) in series.changed(change.at).items()
     )
-    why = _plain(versions) or "nothing that is recorded changed with it"
+    why = plain(versions) or "nothing that is recorded changed with it"
     return f"{night['time'][:10]}: {word}, {math.expm1(change.log_ratio):+.1%} ({why})"
 
 
@@ -72,10 +73,6 @@ def _sparkline(logs: np.ndarray) -> str:
     if high - low < 1e-12:
         return BARS[len(BARS) // 2] * len(shown)
     return "".join(BARS[round((one - low) / (high - low) * (len(BARS) - 1))] for one in shown)
-
-
-def _plain(value: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
 
 
 def as_json(told: Sequence[Told], metric: Metric) -> str:

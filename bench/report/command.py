@@ -25,6 +25,7 @@ from bench.score import command as scoring
 from bench.score.musts import Must
 from bench.score.scores import Given
 from bench.score.update import Question
+from bench.text import unmarked
 
 SHOWN_SERIES = 200
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         _plots(arguments.plots, content)
     if arguments.format == "md":
         text = outputs.markdown(content.rankings, content.shown, content.question)
-        head = outputs.cell(page.answer(content.shown))
+        head = unmarked(page.answer(content.shown))
         text = f"## {head}\n\n{page.counts(content.rows)}\n\n{text}"
         if not arguments.out:
             sys.stdout.write(text)

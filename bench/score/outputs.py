@@ -19,6 +19,7 @@ from bench.score.documents import CRITERIA
 from bench.score.evidence import Evidence
 from bench.score.scores import DOCUMENTS, Ranking
 from bench.score.update import Question, Scored, Standing
+from bench.text import plain, unmarked
 
 NOT_MEASURED = "not measured"
 
@@ -38,10 +39,10 @@ def table(found: Rankings, shown: Ranking, question: Question) -> str:
         for name in header:
             made.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
         for line in lines:
-            made.add_row(*(Text(_plain(part)) for part in line))
+            made.add_row(*(Text(plain(part)) for part in line))
         console.print(made)
     for sentence in sentences(found, shown, question):
-        console.print(Text(_plain(sentence)), soft_wrap=True)
+        console.print(Text(plain(sentence)), soft_wrap=True)
     return out.getvalue()
 
 
@@ -54,9 +55,11 @@ def markdown(found: Rankings, shown: Ranking, question: Question) -> str:
     for title, (header, lines) in _grids(found, shown):
         parts += [f"### {title}" if title else "", ""]
         parts += [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-        parts += [f"| {' | '.join(cell(part) for part in line)} |" for line in lines]
+        parts += [f"| {' | '.join(unmarked(part) for part in line)} |" for line in lines]
         parts.append("")
-    return "\n".join([*parts, *(f"- {cell(s)}" for s in sentences(found, shown, question))]) + "\n"
+    return (
+        "\n".join([*parts, *(f"- {unmarked(s)}" for s in sentences(found, shown, question))]) + "\n"
+    )
 
 
 def _grids(found: Rankings, shown: Ranking) -> list[tuple[str, Grid]]:
@@ -223,18 +226,6 @@ def _evidence(one: Evidence) -> dict[str, Any]:
         "high": 10 * one.high,
         "rests_on": list(one.subject.rests_on),
     }
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def cell(text: str) -> str:
-    """Nothing of a row may become markup."""
-    plain = _plain(text)
-    for character in "\\`*_[]<>|":
-        plain = plain.replace(character, "\\" + character)
-    return plain.replace("@", "@\u200b")
 
 
 Format = Callable[[Rankings, Ranking, Question], str]

@@ -16,6 +16,7 @@ from bench.score import SERVE, TRAIN, WHOLE, cells, command, documents, musts, s
 from bench.score.documents import CRITERIA
 from bench.score.musts import MET, REFUSED, UNMEASURED, Answer, Must
 from bench.score.update import Standing
+from bench.text import plain
 
 NAMES = 3
 WORTH = 0.05
@@ -102,11 +103,12 @@ def lines(found: Shortlist) -> list[str]:
         ]
     if found.rest:
         said += ["", f"Able, but behind: {', '.join(_names(found.rest))}"]
-    return [" ".join(_printable(line).rstrip().split("\n")) for line in said]
+    return [_indented(line) for line in said]
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
+def _indented(line: str) -> str:
+    """What rows say is made one plain line; our own indentation stays."""
+    return line[: len(line) - len(line.lstrip(" "))] + plain(line)
 
 
 def _names(candidates: Sequence[Candidate]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,22 +28,13 @@ RATE, MEMORY, COMPILE, TAIL, DONE, SPREAD = (
 )
 
 
-class Figure(NamedTuple):
-    """``columns``: the first that a row has. sign: 1 where more is better, -1 where less is."""
-
-    name: str
-    columns: tuple[str, ...]
-    sign: int
-
-
-RATES = Figure(RATE, ("samples_per_s", "infer_samples_per_s"), 1)
-_MEMORIES = {"cpu": "peak_host_mib"}
+RATES = ("samples_per_s", "infer_samples_per_s")
 
 
 def performance(rows: pd.DataFrame) -> list[Evidence]:
     """Sub-scores of one task's rows, every backend that was tried in it."""
     measured = rows[rows["usable"] & rows["usual"]]
-    found = [*_ratios(measured, _of(measured, RATES), RATE, 1, "performance")]
+    found = [*_ratios(measured, _of(measured, *RATES), RATE, 1, "performance")]
     found += _ratios(measured, _memory(measured), MEMORY, -1, "performance")
     for backend, mine in measured.groupby("backend", observed=True):
         found += _waiting(str(backend), mine)
@@ -62,7 +52,7 @@ def performance(rows: pd.DataFrame) -> list[Evidence]:
 def value(rows: pd.DataFrame, prices: Mapping[str, float]) -> list[Evidence]:
     """Throughput for what it costs. prices: device's name -> currency units an hour."""
     measured = rows[rows["usable"] & rows["usual"]]
-    rate = _of(measured, RATES)
+    rate = _of(measured, *RATES)
     hour = 3600 / measured["world_size"].fillna(1).to_numpy(float)
     found = [*_ratios(measured, rate * hour, "samples a device-hour", 1, "value")]
     price = measured["device_name"].astype(str).map(dict(prices)).to_numpy(float)
@@ -75,9 +65,10 @@ def value(rows: pd.DataFrame, prices: Mapping[str, float]) -> list[Evidence]:
     return [*found, *_ratios(measured, per_joule, "samples a joule", 1, "value")]
 
 
-def _of(rows: pd.DataFrame, figure: Figure) -> np.ndarray:
-    values: np.ndarray = rows[figure.columns[0]].to_numpy(float, copy=True)
-    for name in figure.columns[1:]:
+def _of(rows: pd.DataFrame, first: str, *others: str) -> np.ndarray:
+    """Of each row the first of the columns that it has, float64 [rows]."""
+    values: np.ndarray = rows[first].to_numpy(float, copy=True)
+    for name in others:
         values = np.where(np.isnan(values), rows[name].to_numpy(float), values)
     return values
 
@@ -141,10 +132,7 @@ def _waiting(backend: str, rows: pd.DataFrame) -> Iterator[Evidence]:
         mean, error = _mean(seconds, cold["cell_id"])
         subject = Subject(backend, "performance", COMPILE, _cells(cold[seconds.notna()]))
         yield evidence.costs(subject, mean, "s", at=COMPILE_HALF_S, error=error)
-    p50, p99 = (
-        _of(rows, Figure("", (f"step_ms_{which}", f"infer_ms_{which}"), 1))
-        for which in ("p50", "p99")
-    )
+    p50, p99 = (_of(rows, f"step_ms_{which}", f"infer_ms_{which}") for which in ("p50", "p99"))
     tails = pd.Series(np.log(p50 / p99), index=rows.index)
     if tails.notna().any():
         mean, error = _mean(tails, rows["cell_id"])
@@ -154,7 +142,7 @@ def _waiting(backend: str, rows: pd.DataFrame) -> Iterator[Evidence]:
 
 
 def _spread(backend: str, rows: pd.DataFrame) -> Iterator[Evidence]:
-    logs = pd.Series(np.log(_of(rows, RATES)), index=rows.index)
+    logs = pd.Series(np.log(_of(rows, *RATES)), index=rows.index)
     groups = logs.groupby([rows["run_id"], rows["cell_id"]], observed=True)
     df = int((groups.count() - 1).clip(lower=0).sum())
     if not df:
