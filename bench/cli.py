@@ -92,6 +92,7 @@ def _parser() -> Parser:
     shot = commands.add_parser("snapshot", help="ask the package clients for releases and sizes")
     shot.add_argument("--backend", default="all", help=options.LIST)
     shot.set_defaults(command=_later("bench.snapshot"))
+    score_options.add_advisories(commands).set_defaults(command=_later("bench.score.audit"))
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))
     night.set_defaults(command=_later("bench.night"))

@@ -108,3 +108,19 @@ def pseudo(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up, such as 2")
     return value
+
+
+def add_advisories(commands: Any) -> argparse.ArgumentParser:
+    """Add ``advisories`` and its options to the command line."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        "advisories",
+        help="ask the advisory databases about every lock, and keep the answer as a file",
+        description="Asks through pip-audit, which needs a network. The file is for"
+        " bench score --advisories.",
+    )
+    made.add_argument("-o", "--out", type=Path, help="the file; default: advisories-<day>.json")
+    made.add_argument(
+        "--service", choices=("osv", "pypi"), default="osv", help="whom to ask: osv (default), pypi"
+    )
+    made.add_argument("--osv-url", default="", metavar="URL", help="a site's own mirror of OSV")
+    return made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 
 import pytest
 
@@ -67,3 +69,48 @@ def test_what_is_no_advisory_is_one_line(text, tmp_path, capsys):
     assert str(path) in str(error.value)
     assert main(["score", "--draws", "100", "--advisories", str(tmp_path / "no"), "x.csv"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class Database(http.server.BaseHTTPRequestHandler):
+    """OSV's interface: it knows one advisory, of mxnet."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = advisory("mxnet", events=({"introduced": "0"},), summary="bad", aliases=["CVE-1"])
+        known["published"] = known["modified"]
+        found = {"vulns": [known]} if asked["package"]["name"] == "mxnet" else {}
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+@pytest.fixture
+def database():
+    with http.server.HTTPServer(("127.0.0.1", 0), Database) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+        server.shutdown()
+
+
+def test_they_are_fetched_by_pip_audit_and_kept(tmp_path, database, capsys):
+    out = tmp_path / "fetched.json"
+    assert main(["advisories", "--osv-url", database, "--out", str(out)]) == 0
+    assert "mxnet: 1 advisories" in capsys.readouterr().out
+    found = {one.subject.backend: one for one in advisories.security(["mxnet", "torch"], out)}
+    assert (found["mxnet"].value, found["torch"].value) == (1, 0)
+    assert main(["advisories", "--osv-url", database, "--out", str(out)]) == 2, "nothing is lost"
+
+
+def test_no_network_is_one_line(tmp_path, capsys):
+    nobody = "http://127.0.0.1:9/v1/query"  # the discard port: nothing listens
+    assert main(["advisories", "--osv-url", nobody, "--out", str(tmp_path / "x.json")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert "pip-audit got no answer" in said
+    assert "--advisories" in said
+    assert not (tmp_path / "x.json").exists()
