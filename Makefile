@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 
 # Choices that `bench run` understands. Only the command line counts: a DEVICE or an OUT that
 # happens to be exported in the shell must not change what is measured or where it is written.
-CHOICES := BACKEND DEVICE WORKLOAD SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
+CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
            MAX_MINUTES
 SWITCHES := QUALITY STRICT

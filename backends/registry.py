@@ -1,61 +1,11 @@
-"""The backends, as data. Nothing here imports a framework, so ``--help`` stays light.
-
-A third party adds a backend through the entry-point group ``bench.backends``: an entry point
-named after the backend that loads an ``Entry``.
-"""
+"""The backends, as data. Nothing here imports a framework, so ``--help`` stays light."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One backend. What stands here the plan answers for, so no adapter has to.
-
-    module: dotted name of the adapter, imported only by a worker.
-    python: the interpreter its lock was made for.
-    locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
-    modes: the modes it has; the first is its usual one (``default``).
-    usual: where another mode is usual under a setting, written ``key=value``: that mode.
-    imports: what the health check of an environment imports.
-    formats: export formats -> the backend that reads them back.
-    settings: keys of ``--setting`` that its adapter knows -> the values each takes; () for any.
-    cache_dirs: environment variables that name its compile caches; each cell gets fresh ones.
-    env: variables that its processes always need, with the reason in a comment at the entry.
-    setting_env: setting -> the variable that carries it, for what is read at import.
-    tuned_env: variables that the tuned track sets.
-    fallbacks: lock to use instead where a lock's packages cannot be found.
-    sources: distributions that exist as source only and are built with the environment.
-    prepare: module that is run once in a new environment, such as to compile operators.
-    public: module of the framework's own public models, which ``bench fairness`` measures against.
-    public_lock: the lock whose packages have them.
-    archived: since when its upstream is archived; every table and row says so.
-    distribution: its name on the package index, where that is not the backend's.
-    """
-
-    module: str
-    python: str
-    locks: tuple[str, ...]
-    modes: tuple[str, ...]
-    imports: tuple[str, ...]
-    formats: Mapping[str, str]
-    usual: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    cache_dirs: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    setting_env: Mapping[str, str] = field(default_factory=dict)
-    tuned_env: Mapping[str, str] = field(default_factory=dict)
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    prepare: str = ""
-    public: str = ""
-    public_lock: str = "cpu"
-    archived: str = ""
-    distribution: str = ""
-
+from backends.entry import Entry
 
 JAX_ENV = {
     # Everything is kept, however quickly it compiled: else a second process compiles anew.
@@ -70,6 +20,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.torch.adapter",
             python="3.11",
             locks=("cpu", "cuda"),
+            capabilities="backends.torch.capabilities",
+            rank_env="RANK",
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
@@ -82,6 +34,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "tensorflow": Entry(
             "backends.tensorflow.adapter",
             python="3.11",
+            capabilities="backends.tensorflow.capabilities",
             locks=("cpu",),
             modes=("graph", "compiled", "eager"),
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
@@ -93,6 +46,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "jax": Entry(
             "backends.jax.adapter",
             python="3.11",
+            capabilities="backends.jax.capabilities",
             locks=("cpu",),
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),
@@ -104,6 +58,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "keras": Entry(
             "backends.keras.adapter",
             python="3.11",
+            capabilities="backends.keras.capabilities",
             locks=("cpu",),
             modes=("compiled", "graph", "eager"),
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},
@@ -119,6 +74,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "lightning": Entry(
             "backends.lightning.adapter",
             python="3.11",
+            capabilities="backends.lightning.capabilities",
+            rank_env="RANK",
             locks=("cpu",),
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
@@ -128,6 +85,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "deepspeed": Entry(
             "backends.deepspeed.adapter",
             python="3.11",
+            capabilities="backends.deepspeed.capabilities",
+            rank_env="RANK",
             locks=("cpu",),
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
@@ -141,6 +100,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "mxnet": Entry(
             "backends.mxnet.adapter",
             python="3.11",
+            capabilities="backends.mxnet.capabilities",
             locks=("cpu",),
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
@@ -153,6 +113,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "paddle": Entry(
             "backends.paddle.adapter",
             python="3.11",
+            capabilities="backends.paddle.capabilities",
+            rank_env="PADDLE_TRAINER_ID",
             locks=("cpu",),
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
@@ -165,6 +127,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "mindspore": Entry(
             "backends.mindspore.adapter",
             python="3.11",
+            capabilities="backends.mindspore.capabilities",
+            rank_env="RANK_ID",
             locks=("cpu",),
             modes=("eager", "compiled"),
             imports=("mindspore",),
@@ -179,6 +143,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "onnxruntime": Entry(
             "backends.onnxruntime.adapter",
             python="3.11",
+            capabilities="backends.onnxruntime.capabilities",
+            trains=False,
             locks=("cpu",),
             modes=("compiled",),
             imports=("onnxruntime", "onnx"),

@@ -1,7 +1,7 @@
 """The backends that there are: this project's and those that other packages bring.
 
 Another package adds one through the entry-point group ``bench.backends``: an entry point named
-after the backend that loads a ``backends.registry.Entry``.
+after the backend that loads a ``backends.entry.Entry``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 from importlib.metadata import EntryPoint, entry_points
 
-from backends.registry import BACKENDS, Entry
+from backends.entry import Entry
+from backends.registry import BACKENDS
 from bench.errors import UsageError, unknown
 
 GROUP = "bench.backends"
@@ -47,6 +48,6 @@ def _load(point: EntryPoint) -> Entry:
         raise UsageError(f"backend {point.name!r} does not load ({said}); {mend}") from error
     if not isinstance(entry, Entry):
         raise UsageError(
-            f"backend {point.name!r}: {point.value} is no backends.registry.Entry; {mend}"
+            f"backend {point.name!r}: {point.value} is no backends.entry.Entry; {mend}"
         )
     return entry

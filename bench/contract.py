@@ -17,7 +17,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
     gemm(cell, precision, n) -> Kernel | None   # an n x n x n matrix product, to know the machine
     stream(cell, n) -> Kernel                   # adds 1 to n float32 numbers: memory, or a launch
     peak_device_bytes(cell) -> int | None
-    launch(cell) -> list[str]                   # argv prefix for world size > 1
+    launch(cell) -> list[str]                   # argv that starts a script once per process
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class BenchError(Exception):
      +-- EnvError        an environment cannot be made     (bench.errors)
      +-- Unsupported     the framework cannot do this: a row, not a failure
      +-- ParityError     the model computes something else: a row with status parity_failed
+     +-- Incapable       a capability was tried, and what came out is wrong: a row that failed
      +-- TooSlow         what is left does not fit before the deadline: a row with status timeout
     """
 
@@ -62,6 +63,10 @@ class Unsupported(BenchError):
 
 class ParityError(BenchError):
     """The program is not the reference's function; the message says by how much."""
+
+
+class Incapable(BenchError):
+    """The framework did what was asked, and the result is wrong; the message says by how much."""
 
 
 class TooSlow(BenchError):
@@ -121,7 +126,11 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Cell:
-    """The unit that is run. Everything a worker needs to know, as plain JSON values."""
+    """The unit that is run. Everything a worker needs to know, as plain JSON values.
+
+    batch: samples of one process; a step handles batch x world_size. capability: the question that
+    a cell of that workload asks, or "".
+    """
 
     backend: str
     workload: str
@@ -136,6 +145,7 @@ class Cell:
     optimizer: Optimizer
     world_size: int = 1
     format: str = ""  # export cells: "onnx" or "native"
+    capability: str = ""
     compile_cache: str = "cold"  # "cold": a fresh cache directory; "warm": a second process
     threads: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)  # asked for, adapter's own keys
@@ -150,6 +160,7 @@ class Cell:
         parts = [self.backend, self.workload, self.model, self.size, self.device, self.precision]
         parts += [self.mode, self.track, f"b{self.batch}", f"w{self.world_size}"]
         parts += [self.format] if self.format else []
+        parts += [self.capability] if self.capability else []
         parts += ["warm"] if self.compile_cache == "warm" else []
         settings = sorted(self.settings.items())
         parts += [f"{key.translate(ESCAPES)}={value.translate(ESCAPES)}" for key, value in settings]
@@ -202,7 +213,10 @@ class Program:
         """Block until the device has finished everything enqueued. A no-op where calls block."""
 
     def facts(self) -> Settings:
-        """What holds for this program, read from its objects: layout, compiler, optimizer."""
+        """What holds for this program, read from its objects: layout, compiler, optimizer.
+
+        ``sharded``: of how many tensors, parameters or optimizer state, a device has only a part.
+        """
         return {}
 
     def close(self) -> None:
@@ -252,7 +266,7 @@ class Adapter(Protocol):
 
 
 def one_process(_cell: Cell) -> list[str]:
-    """The default ``launch``: no launcher."""
+    """The default ``launch``: one process, however many devices it drives."""
     return []
 
 

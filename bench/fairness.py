@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import backends_index, envs, grid, machine
 from bench.contract import Cell, CnnDims, Dims, EncoderDims, Optimizer
 from bench.duel import OURS, THEIRS

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from bench import memory, schedule
 from bench.grid import Task
 from bench.launch import Child
-from bench.run_cell import Outcome, Pace, Tools, Turns, cell_turns
+from bench.run_cell import Tools, cell_turns
 from bench.schedule import Fleet
+from bench.turns import Outcome, Pace, Turns
 
 MIN_BLOCK_NS = 150_000_000  # as measured with eight kinds of worker: longer blocks bought nothing
 DISCARD = 1  # the first step of a turn is 3 to 15 % slower than the next

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from typing import Any
 
 import workloads
-from backends.registry import Entry
-from bench import conditions
+from backends.entry import Entry
+from bench import capabilities, conditions
 from bench.contract import Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec
@@ -21,6 +21,7 @@ MODES = ("eager", "graph", "compiled")
 TRACKS = ("out-of-box", "tuned")
 FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
+CAPABILITY = "capability"  # the workload whose cells ask one question each
 EVERY = "all"  # of modes and formats: each backend's own, not those of others
 
 
@@ -38,6 +39,7 @@ class Request:
     formats: Sequence[str] = ("onnx",)
     compile_caches: Sequence[str] = ("cold",)
     world_sizes: Sequence[int] = (1,)
+    capabilities: Sequence[str] = tuple(capabilities.CAPABILITIES)
     batches: Sequence[int] = ()
     settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     brought: Collection[str] = ()  # backends whose interpreter the site provides
@@ -89,7 +91,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
     found = entry(backend)
     spec_of = cache(workloads.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
-        axes = _axes(request, found, exports=workload == "export")
+        axes = _axes(request, found, workload)
         for model, values in product(workloads.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
             spec = spec_of(workload, model, choice["size"])
@@ -104,12 +106,29 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 mode=_mode(choice.pop("mode"), choice["settings"], found),
                 **choice,
             )
+            cell = _asking(cell, found) if cell.capability else cell
             yield cell, spec, _refused(cell, found, brought=backend in request.brought)
 
 
-def _axes(request: Request, entry: Entry, *, exports: bool) -> dict[str, Sequence[Any]]:
+def _asking(cell: Cell, entry: Entry) -> Cell:
+    """A capability says itself how many processes share the batch, and under which settings."""
+    asked = capabilities.CAPABILITIES[cell.capability]
+    processes = asked.world_size
+    infers = not asked.trains and not entry.trains
+    return replace(
+        cell,
+        world_size=processes,
+        batch=max(1, cell.batch // processes),
+        threads=max(1, cell.threads // (processes if entry.rank_env else 1)),
+        settings={**cell.settings, **asked.settings},
+        format=next(iter(entry.formats)) if infers else "",
+    )
+
+
+def _axes(request: Request, entry: Entry, workload: str) -> dict[str, Sequence[Any]]:
     """The fields of a cell that were left to choose, and the values chosen for each."""
     formats = tuple(entry.formats) if EVERY in request.formats else request.formats
+    exports = workload == "export"
     return {
         "size": request.sizes,
         "device": request.devices,
@@ -119,6 +138,7 @@ def _axes(request: Request, entry: Entry, *, exports: bool) -> dict[str, Sequenc
         "batch": request.batches or (None,),
         "world_size": request.world_sizes,
         "format": formats if exports else ("",),
+        "capability": request.capabilities if workload == CAPABILITY else ("",),
         "compile_cache": request.compile_caches,
         "settings": _settings(request.settings),
     }
@@ -143,15 +163,24 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
         return f"{cell.backend} has no {cell.mode} mode: it has {' and '.join(entry.modes)}"
     if cell.format and cell.format not in entry.formats:
         return f"{cell.backend} has no {cell.format} export: it has {', '.join(entry.formats)}"
-    if cell.world_size > 1:
-        return f"{cell.backend} runs in one process here: world sizes above 1 are not there yet"
     if cell.compile_cache == "warm" and not entry.cache_dirs:
         return f"{cell.backend} keeps no compiled code for a second process to find"
-    return _unknown_setting(cell, entry)
+    return _not_there_yet(cell, entry) or _unknown_setting(cell, entry)
+
+
+def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
+    if cell.capability:
+        missing = f"the adapter of {cell.backend} has no module of capabilities"
+        return None if entry.capabilities else missing
+    if cell.world_size > 1:
+        return f"{cell.backend} runs in one process here: world sizes above 1 are not there yet"
+    return None
 
 
 def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
     settings = {**entry.settings, **conditions.SETTINGS}
+    if cell.capability:
+        settings |= dict.fromkeys(capabilities.CAPABILITIES[cell.capability].settings, ())
     for key, value in cell.settings.items():
         if key not in settings:
             known = " and ".join(settings)

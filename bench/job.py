@@ -16,10 +16,13 @@ PATHS = ("weights", "data", "trace", "exported", "logits", "commands", "replies"
 class Job:
     """One process's work; all paths are absolute.
 
-    role: "train"; "export", which writes the file; "serve", which climbs the ladder with it.
+    role: "train"; "export", which writes the file; "serve", which climbs the ladder with it; "try",
+    which asks for a capability.
     exported: the folder of the exported file; logits: a folder of the exporter's own.
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
     parent: the process id of the harness. rival: module of a public model to measure against.
+    capabilities: module of the adapter's functions for a capability's cell.
+    ranks: processes that the framework's launcher starts; rank_env: where it says which one it is.
     """
 
     role: str
@@ -38,6 +41,17 @@ class Job:
     quality_steps: int = 0
     quality_lr: float = 0.0
     rival: str = ""
+    capabilities: str = ""
+    ranks: int = 1
+    rank_env: str = ""
+
+    def of_rank(self, rank: int) -> Job:
+        """The same with pipes and a row of its own for every rank but the first."""
+        if rank == 0:
+            return self
+        own = {name: getattr(self, name) for name in ("commands", "replies", "row")}
+        named = {name: path.with_name(f"{rank}-{path.name}") for name, path in own.items()}
+        return dataclasses.replace(self, **named)
 
     def write(self, path: Path) -> None:
         raw = dataclasses.asdict(self)

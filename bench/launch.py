@@ -1,7 +1,9 @@
-"""Start one worker process, talk to it, watch it, and end it with everything it started.
+"""Start one worker, talk to it, watch it, and end it with everything it started.
 
-The parent sleeps in ``select`` until there is a reply or something printed; twice a second it looks
-at the deadline and, except while the worker is timing, at the memory of the process tree.
+A worker is one process, or one for each rank that the framework's own launcher starts: all of them
+get every command, and the first's reply counts, unless another has failed. The parent sleeps in
+``select`` until there is a reply or something printed; twice a second it looks at the deadline and,
+except while the worker is timing, at the memory of the process tree.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import memory
 from bench.job import Job
+from bench.pipes import Pipes, read
 from bench.scratch import child_env
 
 TICK_S = 0.5
 LOG_HEAD = LOG_TAIL = 128 * 1024  # bytes kept of what a worker prints; some print gigabytes
-PIECE = 1 << 16  # bytes read at once, a pipe's usual capacity
 DRAIN_PIECES = 16  # a pipe's largest capacity without privileges (1 MiB)
 LEAVE_FREE = 0.03  # of the machine's memory: below this the worker is ended before the kernel does
 TIMING = ("warm_up", "run", "latency", "probe", "finish")
@@ -80,12 +82,9 @@ class Child:
         self.phase = "start"
         job_file = scratch / f"{job.role}.json"
         job.write(job_file)
-        os.mkfifo(job.commands)
-        os.mkfifo(job.replies)
-        # Opened before the worker exists, and for reading and writing, so that no open blocks.
-        self._commands = os.open(job.commands, os.O_RDWR | os.O_CLOEXEC)
-        self._replies = os.open(job.replies, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._buffer = b""
+        ranks = [job.of_rank(rank) for rank in range(job.ranks)]
+        self._ranks = [Pipes(one.commands, one.replies) for one in ranks]
+        self._answers: dict[Pipes, dict[str, Any]] = {}
         self._next_look = 0.0
         self._tree: list[int] = []
         self._process = subprocess.Popen(
@@ -100,15 +99,15 @@ class Child:
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
-        self._open = {self._replies, self._output}
+        self._open = {self._output, *(pipes.replies for pipes in self._ranks)}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        os.close(self._commands)
-        os.close(self._replies)
+        for pipes in self._ranks:
+            pipes.close()
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -123,15 +122,15 @@ class Child:
         hung past the deadline or outgrew its memory; or where the reply is a status.
         """
         self.phase = do
-        os.write(self._commands, json.dumps({"do": do, **arguments}).encode() + b"\n")
-        while (line := self._line()) is None:
+        self._answers.clear()
+        for pipes in self._ranks:
+            pipes.send({"do": do, **arguments})
+        while (reply := self._answer()) is None:
             self._listen(min(TICK_S, max(0.0, deadline - time.monotonic())))
-            if self._line_ready():
-                continue
-            self._watch(deadline)
+            if not self._heard():
+                self._watch(deadline)
         if do != LAST:
             self._sample()
-        reply: dict[str, Any] = json.loads(line)
         if "status" in reply:
             raise Ended(reply["status"], reply["reason"])
         return reply
@@ -157,50 +156,46 @@ class Child:
         row["peak_host_mib"] = max(row["peak_host_mib"], self.peak_bytes / 2**20)
         return row, saved["times"]
 
-    def _line_ready(self) -> bool:
-        return b"\n" in self._buffer
+    def _heard(self) -> bool:
+        return any(pipes.ready() for pipes in self._ranks)
 
-    def _line(self) -> bytes | None:
-        if not self._line_ready():
-            return None
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+    def _answer(self) -> dict[str, Any] | None:
+        """The first rank's reply once all have replied; that of one that failed at once, for the
+        others may wait for it for ever.
+        """
+        self._answers |= {pipes: pipes.reply() for pipes in self._ranks if pipes.ready()}
+        failed = [reply for reply in self._answers.values() if "status" in reply]
+        if failed:
+            return failed[0]
+        all_there = len(self._answers) == len(self._ranks)
+        return self._answers[self._ranks[0]] if all_there else None
 
     def _listen(self, seconds: float) -> None:
         """Sleep until the worker replies or prints, but no longer than ``seconds``."""
         ready, _, _ = select.select(list(self._open), [], [], seconds)
         if self._output in ready:
             self._drain()
-        if self._replies in ready:
-            piece = self._read(self._replies)
-            self._buffer += piece or b""
+        for pipes in self._ranks:
+            # A closed end is not listened to any more, or ``select`` would return at once for ever.
+            if pipes.replies in ready and not pipes.receive():
+                self._open.discard(pipes.replies)
 
     def _drain(self) -> None:
         """Take what was printed; no more than a pipe holds, or one that never falls silent would
         keep its deadline from being looked at.
         """
         for _ in range(DRAIN_PIECES):
-            if not (piece := self._read(self._output)):
+            if not (piece := read(self._output)):
+                if piece is not None:
+                    self._open.discard(self._output)
                 break
             self.log.add(piece)
-
-    def _read(self, descriptor: int) -> bytes | None:
-        """What is there: None if nothing is; a closed end is not listened to any more, or
-        ``select`` would return at once for ever.
-        """
-        try:
-            piece = os.read(descriptor, PIECE)
-        except BlockingIOError:
-            return None
-        if not piece:
-            self._open.discard(descriptor)
-        return piece
 
     def _watch(self, deadline: float) -> None:
         """Raise ``Ended`` if this worker cannot answer any more; else look at its memory."""
         if self._process.poll() is not None:
             self._listen(0)
-            if not self._line_ready():
+            if not self._heard():
                 raise Ended(*self._how_it_died(self._process.returncode))
         elif time.monotonic() >= deadline:
             self.kill()

@@ -10,10 +10,12 @@ from typing import Any
 
 import workloads
 from bench import backends_index, grid, machine, schedule
+from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
 
 DEFAULT_BACKENDS = ("torch", "jax", "onnxruntime")  # of these, those that exist yet
+PILOT = "cnn,transformer,export"
 LIST = "a comma list, or all"
 
 
@@ -50,7 +52,14 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
 def _add_choices(choice: argparse._ArgumentGroup) -> None:
     """What is in the grid."""
     choice.add_argument("--backend", help="default: " + ",".join(_default_backends()))
-    choice.add_argument("--workload", default="all", help="default: all")
+    choice.add_argument(
+        "--workload",
+        default=PILOT,
+        help=f"default: {PILOT}; capability asks what a backend can do beside being fast",
+    )
+    choice.add_argument(
+        "--capability", default="all", help="of the workload capability; default: all"
+    )
     choice.add_argument(
         "--size", default="small", help="tiny (seconds) or small (minutes, default)"
     )
@@ -149,6 +158,7 @@ def request(arguments: argparse.Namespace) -> grid.Request:
         compile_caches=grid.choose("compile cache", arguments.compile, grid.COMPILE_CACHES),
         batches=_counts("--batch", arguments.batch),
         world_sizes=_counts("--world-size", arguments.world_size),
+        capabilities=grid.choose("capability", arguments.capability, CAPABILITIES),
         settings=dict(_setting(text) for text in arguments.setting),
         brought=_brought(arguments.python),
         repeats=arguments.repeats or 1,

@@ -22,9 +22,10 @@ from bench.grid import Task
 from bench.progress import Progress
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
-from bench.run_cell import Outcome, Row, Tools, run_cell
+from bench.run_cell import Tools, run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
+from bench.turns import Outcome, Row
 from workloads.prepare import Prepared
 
 Again = Callable[[list[Task], ResultFile], tuple[list[Task], str]]
@@ -224,6 +225,7 @@ def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
         "git_rev": machine.git_rev(),
         "compile_cache": cell.compile_cache,
         "export_format": cell.format,
+        "capability": cell.capability,
         "settings": dict(cell.settings),
         "archived": find(cell.backend).archived,
     }

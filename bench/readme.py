@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench import backends_index, grid
+from bench.capabilities import CAPABILITIES
 from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bench.fairness_table import table as fairness_table
 from bench.fairness_table import verdicts
@@ -97,7 +98,7 @@ def training(rows: Sequence[Row]) -> Iterator[str]:
     yield "| backend | version | mode | cnn | transformer | import | first step |"
     yield "|---|---|---|---|---|---|---|"
     for backend in backends_index.names():
-        mine = [row for row in _usual(rows, backend) if row["workload"] != "export"]
+        mine = [row for row in _usual(rows, backend) if row["workload"] in WORKLOADS[:2]]
         if not mine:
             continue
         rates = [_rate([row for row in mine if row["workload"] == one]) for one in WORKLOADS[:2]]
@@ -150,6 +151,29 @@ def exports(rows: Sequence[Row]) -> Iterator[str]:
             cells += ["" if error is None else f"{error:.1e}"]
             cells += [_median([row], "export_s", "s"), _median([row], "infer_ms_p50", "ms")]
             yield f"| {' | '.join(cells)} |"
+
+
+def capabilities(rows: Sequence[Row]) -> Iterator[str]:
+    """What each backend was asked in small, on one CPU; the newest row of each cell answers."""
+    yield f"| backend | {' | '.join(CAPABILITIES)} |"
+    yield "|---" * (len(CAPABILITIES) + 1) + "|"
+    reasons: dict[str, int] = {}
+    for backend in backends_index.names():
+        mine = {
+            row["capability"]: row
+            for row in sorted(rows, key=lambda row: row["started_at"])
+            if row.get("capability") and (row["backend"], row["device"]) == (backend, "cpu")
+        }
+        cells = [_answer(mine[name], reasons) if name in mine else "" for name in CAPABILITIES]
+        yield f"| {_name(backend)} | {' | '.join(cells)} |"
+    yield from _footnotes(reasons)
+
+
+def _answer(row: Row, reasons: dict[str, int]) -> str:
+    if row["status"] == "ok":
+        return "yes"
+    number = reasons.setdefault(row["reason"], len(reasons) + 1)
+    return f"{'no' if row['status'] in ('unsupported', 'failed') else row['status']} ({number})"
 
 
 def _usual(rows: Sequence[Row], backend: str) -> list[Row]:
@@ -213,6 +237,7 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], Iterator[str]]] = {
     "training": training,
     "compiling": compiling,
     "exports": exports,
+    "capabilities": capabilities,
     "fairness": _fairness,
 }
 

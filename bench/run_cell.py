@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import clock, machine
+from backends.entry import Entry
+from bench import capabilities, clock, machine
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.envs import Env
@@ -24,10 +26,8 @@ from bench.job import Job
 from bench.launch import Child, Ended
 from bench.scratch import scratch_folder
 from bench.serving import consumer_of, merged
+from bench.turns import ALONE, Outcome, Pace, Row, Script, Times, Turns, Watch
 from workloads.prepare import Prepared
-
-Row = dict[str, Any]
-Times = dict[str, Any]
 
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
 MAX_BLOCKS = 400
@@ -48,39 +48,6 @@ class Tools:
     memory_limit: int | None = None
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How the timed blocks are dealt out.
-
-    turns: how often others may come in between; between them the parent looks at the memory.
-    discard: steps before each turn that do not count, for the others have had the caches; none
-    where a step lasts SLOW_S.
-    min_block_ns: what a block lasts at least. spread: whether the turns share out as many blocks as
-    the spec asks for; else each is one block.
-    """
-
-    turns: int
-    discard: int
-    min_block_ns: int
-    spread: bool
-
-
-ALONE = Pace(turns=4, discard=0, min_block_ns=clock.MIN_BLOCK_NS, spread=True)
-
-
-@dataclass
-class Outcome:
-    """A finished cell: measured columns, raw times and what its processes printed."""
-
-    row: Row
-    times: Times = field(default_factory=dict)
-    log: str = ""
-
-
-Turns = Generator["Child | None", None, Outcome]
-"""Yields the worker whose turn comes next, with the cell asleep; its value is the outcome."""
-
-Script = Generator["Child | None", None, None]
 Found = tuple[Row, Times, Ended | None]
 """What a process left: its columns, its raw times, and why it ended early."""
 
@@ -110,23 +77,6 @@ def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
     return outcome
 
 
-class Watch:
-    """Counts the seconds in which a cell has its turn; the others' are none of its business."""
-
-    def __init__(self) -> None:
-        self._paused = 0.0
-        self._started = time.perf_counter()
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started - self._paused
-
-    def pause(self, worker: Child | None) -> Script:
-        """Let others have their turn."""
-        paused = time.perf_counter()
-        yield worker
-        self._paused += time.perf_counter() - paused
-
-
 class _Run:
     """One cell's processes, which share a scratch folder and a deadline."""
 
@@ -150,6 +100,9 @@ class _Run:
 
     def outcome(self) -> Turns:
         found = {"env_lock": self.env.lock, "status": "ok"}
+        if self.cell.capability:
+            row, ended = yield from self._try()
+            return self._outcome(found | row, {}, ended)
         if self.cell.compile_cache == "warm":
             role = "train" if self.cell.trains else "export"
             yield from self._process(self.cell, role, self._prime)
@@ -159,9 +112,34 @@ class _Run:
             row, times, ended = yield from self._process(self.cell, "export", self._export)
             if ended is None:
                 row, times, ended = yield from self._serve(row)
+        return self._outcome(found | row, times, ended)
+
+    def _outcome(self, row: Row, times: Times, ended: Ended | None) -> Outcome:
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
-        return Outcome(found | row, times, "".join(self.logs))
+        return Outcome(row, times, "".join(self.logs))
+
+    def _try(self) -> Generator[Child | None, None, tuple[Row, Ended | None]]:
+        """A capability's processes: what one says last, the next is told with its last command."""
+        row: Row = {}
+        told: dict[str, Any] = {}
+
+        def script(child: Child, commands: Sequence[str]) -> Script:
+            *first, last = commands
+            for name in first:
+                self._ask(child, name, **self._limits(name))
+            told.update(self._ask(child, last, **self._limits(last), **told))
+            self._ask(child, "finish")
+            yield from ()
+
+        for commands in capabilities.PROCESSES[self.cell.capability]:
+            found, _, ended = yield from self._process(
+                self.cell, "try", partial(script, commands=commands)
+            )
+            row |= found
+            if ended is not None:
+                return row, ended
+        return row, None
 
     def _process(
         self, cell: Cell, role: str, script: Callable[[Child], Script]
@@ -173,7 +151,7 @@ class _Run:
         folder = self.scratch / f"{role}-{len(self.logs)}"
         with Child(
             env.python,
-            self._job(cell, role, entry.module, folder),
+            self._job(cell, role, entry, folder),
             entry=entry,
             scratch=self.scratch,
             caches=self.scratch / "caches",
@@ -188,13 +166,14 @@ class _Run:
         row, times = child.row()
         return row, times, ended
 
-    def _job(self, cell: Cell, role: str, module: str, folder: Path) -> Job:
+    def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
         folder.mkdir()
         cpus = machine.cpus()
+        ranks = cell.world_size if entry.rank_env else 1
         return Job(
             role=role,
             cell=cell,
-            module=module,
+            module=entry.module,
             weights=self.files.weights if cell.trains else self.files.export_weights,
             data=self.files.data,
             trace=self.files.trace,
@@ -203,10 +182,13 @@ class _Run:
             commands=folder / "commands",
             replies=folder / "replies",
             row=folder / "row.json",
-            cpus=cpus[: cell.threads],
+            cpus=cpus[: cell.threads * ranks],
             parent=os.getpid(),
             quality_steps=self.task.spec.quality_steps,
             quality_lr=self.task.spec.quality_lr,
+            capabilities=entry.capabilities,
+            ranks=ranks,
+            rank_env=entry.rank_env,
         )
 
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
@@ -223,10 +205,16 @@ class _Run:
         """To the parity gate and through it."""
         self._ask(child, "start")
         self._ask(child, "build")
+        self._ask(child, "gate", **self._limits("gate"))
+
+    def _limits(self, name: str) -> dict[str, Any]:
+        """The gate is told how many steps have to follow it, and in which time."""
+        if name != "gate":
+            return {}
         spec, pace = self.task.spec, self.pace
         timed = spec.steps_min if pace.spread else pace.turns * (1 + pace.discard)
-        steps = LEAST_WARMUP + timed if self.cell.trains else 0
-        self._ask(child, "gate", seconds_left=self.left_s, steps=steps)
+        steps = LEAST_WARMUP + timed if self.cell.trains and not self.cell.capability else 0
+        return {"seconds_left": self.left_s, "steps": steps}
 
     def _train(self, child: Child) -> Script:
         self._gate(child)

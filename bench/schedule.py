@@ -72,8 +72,10 @@ def _together(tasks: Sequence[Task], room_mib: int) -> list[Fleet]:
 
 
 def _shares(cell: Cell) -> bool:
-    """Accelerator memory is not watched here, and JAX takes most of it at once."""
-    return cell.device == "cpu" and cell.world_size == 1
+    """Nothing is timed where a capability is tried. Accelerator memory is not watched here, and JAX
+    takes most of it at once.
+    """
+    return cell.device == "cpu" and cell.world_size == 1 and not cell.capability
 
 
 def _parts(group: Fleet, room_mib: int) -> list[Fleet]:

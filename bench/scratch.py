@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench.conditions import MALLOC_KEEP
 from bench.errors import UsageError
 from bench.job import Job
@@ -62,6 +62,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
         env.update(entry.tuned_env)
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
+    modules = filter(None, (entry.module, entry.public, entry.capabilities))
     env.update(
         {
             MARK: str(scratch),
@@ -69,7 +70,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
-            "PYTHONPATH": str(library(scratch, *filter(None, (entry.module, entry.public)))),
+            "PYTHONPATH": str(library(scratch, *modules)),
             "PYTHONNOUSERSITE": "1",
             "PYTHONHASHSEED": "0",
         }

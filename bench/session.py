@@ -40,7 +40,7 @@ T = TypeVar("T")
 class Session:
     """State between commands. ``row`` holds the columns known so far."""
 
-    COMMANDS = (
+    COMMANDS: tuple[str, ...] = (
         *("start", "build", "gate", "warm_up", "run", "latency", "probe", "quality"),
         *("export", "climb", "accuracy", "finish"),
     )
@@ -74,7 +74,8 @@ class Session:
         self.adapter.setup(self.cell)
         self.row["settings"] = self._effective()
         self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
-        self.batches = self._batches(self.cell.batch if self.cell.trains else self.trace.batch)
+        step = self.cell.batch * self.cell.world_size
+        self.batches = self._batches(step if self.cell.trains else self.trace.batch)
         timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
         self.tokens = Tokens.of(timed)
         self.row["flops_per_sample"] = flops.per_sample(self.cell.dims, training=self.cell.trains)
@@ -94,11 +95,12 @@ class Session:
         At least ``steps`` steps follow it, and all must be done in ``seconds_left``.
         """
         patience = parity.Patience(seconds_left, steps)
-        own = self.cell.trains and self.cell.batch != self.trace.batch
+        processes = self.cell.world_size
+        own = self.cell.trains and self.cell.batch * processes != self.trace.batch
         program = self.program
         if own:
-            cell = replace(self.cell, batch=self.trace.batch)
-            program = self._build(cell, self._batches(cell.batch))
+            cell = replace(self.cell, batch=self.trace.batch // processes)
+            program = self._build(cell, self._batches(self.trace.batch))
         verdict = self._timed(
             "parity_s", lambda: parity.check(program, self.trace, self.cell, patience=patience)
         )

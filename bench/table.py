@@ -33,7 +33,7 @@ ARCHIVED = "*"
 _FIGURES = ("samples/s", "p50\nms", "compile\ns", "host\nMiB")
 _WRAPPED = ("workload", "status", "export\nrung")
 
-_LABEL = ("backend", "workload", "model", "export_format", "precision", "mode")
+_LABEL = ("backend", "workload", "model", "export_format", "capability", "precision", "mode")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class _Line:
 
     @property
     def workload(self) -> str:
+        if self.first.get("capability"):
+            return f"{self.first['workload']} {self.first['capability']}"
         workload, model = self.first["workload"], self.first["model"]
         return workload if workload == model else f"{workload} {model}"
 

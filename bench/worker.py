@@ -10,6 +10,7 @@ atomically: whatever kills the worker, the parent finds what had been measured u
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import re
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import Any, Union
 
 from bench import ladder, memory
-from bench.contract import ParityError, TooSlow, Unsupported
+from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
 from bench.job import Job
 from bench.session import Session
+from bench.trial import Trial
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|outofmemory|bad_alloc|bad allocation|cannot allocate memory|"
@@ -33,6 +35,10 @@ OUT_OF_MEMORY = re.compile(
     re.IGNORECASE,
 )
 
+
+LAUNCHED = "BENCH_LAUNCHED"
+RANK = Path(__file__).parent / "rank" / "worker.py"
+"""Launchers want a script; its folder becomes the first of ``sys.path`` and holds nothing else."""
 
 Work = Union[Session, Duel]
 
@@ -48,6 +54,8 @@ def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
         reply = {"status": "unsupported", "reason": str(error)}
     except ParityError as error:
         reply = {"status": "parity_failed", "reason": str(error)}
+    except Incapable as error:
+        reply = {"status": "failed", "reason": str(error)}
     except TooSlow as error:
         reply = {"status": "timeout", "reason": str(error)}
     except Exception as error:  # noqa: BLE001  # every failure is a row; its traceback is logged
@@ -86,12 +94,30 @@ def _die_with_parent(parent: int) -> None:
     os.kill(parent, 0)  # raises where the harness died before the line above
 
 
+def _session(job: Job) -> Work:
+    if job.rival:
+        return Duel(job)
+    return Trial(job) if job.cell.capability else Session(job)
+
+
+def _launch(job: Job, file: str) -> None:
+    """Become the framework's launcher, which starts this worker once for each rank."""
+    adapter: Any = importlib.import_module(job.module)
+    os.environ[LAUNCHED] = "1"
+    argv = [*adapter.launch(job.cell), str(RANK), file]
+    os.execv(argv[0], argv)  # noqa: S606  # no shell is what is wanted
+
+
 def main(argv: list[str]) -> int:
     """Obey until ``finish`` is done, a command has failed or the pipe closes."""
     job = Job.read(Path(argv[0]))
     _die_with_parent(job.parent)
     os.sched_setaffinity(0, job.cpus)
-    session: Work = Duel(job) if job.rival else Session(job)
+    if job.ranks > 1:
+        if LAUNCHED not in os.environ:
+            _launch(job, argv[0])
+        job = job.of_rank(int(os.environ[job.rank_env]))
+    session = _session(job)
     save(session)  # its presence tells the parent that the interpreter and our half do run
     with job.replies.open("w") as replies:
         for command in _commands(job):

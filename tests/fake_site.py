@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bench.envs.uv
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import backends_index, envs
 from bench.envs import locks, pip_settings
 from tests import fake_uv

@@ -89,3 +89,21 @@ def failed_row(**changes: Any) -> Row:
     names += " precision mode track batch world_size"
     row = {name: value for name, value in ok_row().items() if name in names.split()}
     return row | {"status": "crashed", "reason": "signal 11 while compiling"} | changes
+
+
+def capability_row(backend: str, capability: str, **changes: Any) -> Row:
+    """The answer of one backend to one question."""
+    training = "samples_per_s step_ms_p50 step_ms_p95 step_ms_p99 steps tflops mfu loss_first"
+    training += " loss_last gemm_tflops device_tflops precision_honest measure_s parity build_s"
+    row = {name: value for name, value in ok_row().items() if name not in training.split()}
+    row |= {
+        "cell_id": f"{backend}/capability/transformer/tiny/cpu/fp32/eager/out-of-box/b16/w1/"
+        f"{capability}",
+        "backend": backend,
+        "workload": "capability",
+        "model": "transformer",
+        "size": "tiny",
+        "batch": 16,
+        "capability": capability,
+    }
+    return row | changes

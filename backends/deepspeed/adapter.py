@@ -1,4 +1,4 @@
-"""DeepSpeed: its engine and its ZeRO optimizer around torch's networks, in one process.
+"""DeepSpeed: its engine and its ZeRO optimizer around torch's networks.
 
 The networks and the files are torch's. ZeRO's stage is a setting; with one process there is nothing
 to share, so what is measured of it is its own cost.
@@ -23,14 +23,14 @@ ops.ready()  # before DeepSpeed is imported, which reads it
 import deepspeed
 from deepspeed.accelerator import get_accelerator
 
-from backends.deepspeed.programs import Inference, Training
+from backends.deepspeed import parallel
+from backends.deepspeed.programs import Inference, Training, zero_stage
 from backends.torch.programs import device
-from bench import contract
 from bench.contract import Batches, Cell, Program, Settings, Weights
 
 NAME = "deepspeed"
 DIST = "deepspeed"
-launch = contract.one_process
+launch = parallel.launch
 check = plain.check
 load = plain.load
 gemm = plain.gemm
@@ -50,7 +50,7 @@ def unsupported(cell: Cell) -> str | None:
 
 
 def _compiler(cell: Cell) -> str | None:
-    if cell.mode == "compiled" and cell.settings.get("zero_stage") == "3":
+    if cell.mode == "compiled" and zero_stage(cell) == 3:
         # Tried: the losses are right, but a two-layer encoder falls into 133 pieces, and the
         # compiler gives up at its limit of recompilations.
         return "torch.compile breaks at the hooks in which ZeRO's third stage gathers parameters"
@@ -77,7 +77,7 @@ def setup(cell: Cell) -> None:
         os.environ["LOCAL_RANK"] = "0"
         store = distributed.HashStore()
         distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-        deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
+    deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
 
 
 def effective(cell: Cell) -> Settings:
@@ -96,6 +96,8 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     # The weights stay contiguous in either track: ZeRO flattens them, and it cannot even send
     # others at the start ("self.stride(-1) must be 1"). In the tuned track the images are not.
     network = network.to(device(cell))
+    if cell.world_size > 1:
+        return parallel.Parallel(cell, network, batches)
     kind = Training if cell.trains else Inference
     return kind(cell, network, batches)
 

@@ -16,11 +16,14 @@ from torch.nn import functional as F
 from backends.torch import exports as torch_export
 from backends.torch import models as torch_models
 from backends.torch import programs as torch_programs
+from backends.torch.parallel import SHARDED
 from backends.torch.programs import place
 from bench.contract import Batches, Cell, Settings
 
-STAGE = "1"
-"""ZeRO's stage where the cell does not say."""
+STAGE, SHARDING_STAGE = "1", "3"
+"""ZeRO's stage where the cell does not say: it splits the optimizer's state. The last one splits
+the parameters and the gradients, too.
+"""
 
 
 class WithLoss(nn.Module):
@@ -34,9 +37,14 @@ class WithLoss(nn.Module):
         return F.cross_entropy(self.network(*inputs), label)
 
 
+def zero_stage(cell: Cell) -> int:
+    usual = SHARDING_STAGE if SHARDED in cell.settings else STAGE
+    return int(cell.settings.get("zero_stage", usual))
+
+
 def config(cell: Cell) -> dict[str, Any]:
     """The configuration that DeepSpeed's users write as JSON."""
-    stage = int(cell.settings.get("zero_stage", STAGE))
+    stage = zero_stage(cell)
     made: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": cell.batch,
         "zero_optimization": {"stage": stage},

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.backend import clear_backends
 
 from backends import answers
-from backends.jax import exports, models, programs
+from backends.jax import exports, models, parallel, programs
 from backends.jax.programs import DTYPES, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
@@ -51,6 +51,7 @@ def setup(cell: Cell) -> None:
     if len(allowed) < cell.threads:
         raise Unsupported(f"XLA takes a thread per CPU: {cell.threads} threads, {allowed} allowed")
     os.sched_setaffinity(0, allowed[: cell.threads])
+    parallel.start(cell)
     if threads() != cell.threads:
         clear_backends()  # the device was asked for before: its pool is of another size
 
@@ -77,6 +78,8 @@ def effective(cell: Cell) -> Settings:
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
+    if cell.world_size > 1:
+        return parallel.Parallel(cell, model, batches)
     if cell.trains:
         return Training(cell, model, batches)
     return Inference(cell, arrays(model), batches, function=Split(model).evaluate)

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from backends import answers
-from backends.keras import exports, models, programs
+from backends.keras import exports, models, parallel, programs
 from backends.keras.engines import ENGINES, engine
 from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
@@ -34,7 +34,7 @@ def devices() -> list[str]:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell)
+    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -55,10 +55,18 @@ def _mode(cell: Cell) -> str | None:
     return None
 
 
+def _devices(cell: Cell) -> str | None:
+    name = cell.settings.get("keras_backend", "jax")
+    if cell.world_size > 1 and name != "jax":
+        return f"keras.distribution is written for jax: on {name} it divides nothing"
+    return None
+
+
 def setup(cell: Cell) -> None:
     asked, running = cell.settings.get("keras_backend", "jax"), keras.backend.backend()
     assert asked == running, f"$KERAS_BACKEND made Keras run on {running}, not on {asked}"
     engine().set_threads(cell.threads)
+    parallel.start(cell)
     keras.config.set_dtype_policy(POLICIES[cell.precision])
 
 

@@ -46,6 +46,10 @@ class Jax(Engine):
         """XLA starts a thread for each CPU that the process may use, when jax first computes."""
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
+    def set_devices(self, count: int) -> None:
+        """Let the host count as so many devices; jax has not computed yet."""
+        self.tool.config.update("jax_num_cpu_devices", count)
+
     def threads(self) -> Settings:
         return {"threads": len(os.sched_getaffinity(0))}
 

@@ -35,7 +35,9 @@ LAYOUT = Layout(
 
 def make(dims: Dims) -> keras.Model:
     """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32."""
-    return cnn(dims) if isinstance(dims, CnnDims) else encoder(dims)
+    if isinstance(dims, CnnDims):
+        return cnn(dims)
+    return encoder(dims, length=dims.sequence)
 
 
 def cnn(dims: CnnDims) -> keras.Model:
@@ -109,9 +111,10 @@ def classify(x: Tensor, classes: int, name: str) -> Tensor:
     return layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 
-def encoder(dims: EncoderDims) -> keras.Model:
-    ids = keras.Input((dims.sequence,), dtype="int32", name="ids")
-    mask = keras.Input((dims.sequence,), dtype="int32", name="mask")
+def encoder(dims: EncoderDims, *, length: int | None) -> keras.Model:
+    """length: tokens of a sample; None: of any number."""
+    ids = keras.Input((length,), dtype="int32", name="ids")
+    mask = keras.Input((length,), dtype="int32", name="mask")
     x = embed(ids, dims)
     real = ops.expand_dims(ops.cast(mask, "bool"), 1)  # broadcast over query positions
     for index in range(dims.layers):

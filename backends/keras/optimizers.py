@@ -12,6 +12,7 @@ from keras import ops
 from bench.contract import Optimizer
 
 
+@keras.saving.register_keras_serializable()
 class L2SGD(keras.optimizers.SGD):
     """SGD with L2 in the gradient. Keras's own ``weight_decay`` is decoupled from it."""
 
@@ -25,6 +26,7 @@ class L2SGD(keras.optimizers.SGD):
         return super().apply(decayed, trainable_variables)
 
 
+@keras.saving.register_keras_serializable()
 class DenseAdamW(keras.optimizers.AdamW):
     """AdamW of TensorFlow's embeddings too, whose gradients are lists of rows (IndexedSlices).
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from backends.keras import models, optimizers
+from backends.keras import models, optimizers, parallel
 from backends.keras.engines import engine
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -70,6 +70,7 @@ class Inference(Program):
         return {**facts, **models.layout(self.model)}
 
 
+@keras.saving.register_keras_serializable()
 class LastLoss(keras.Model):
     """A model that logs the loss of its last batch, where Keras logs an epoch's mean so far."""
 
@@ -113,7 +114,9 @@ class Training(Inference):
 
         def fit(pause: Pause) -> None:
             callbacks = [Pausing(pause)]
-            model.fit(data, steps_per_epoch=ENDLESS, shuffle=False, verbose=0, callbacks=callbacks)
+            self.model.fit(
+                data, steps_per_epoch=ENDLESS, shuffle=False, verbose=0, callbacks=callbacks
+            )
 
         self.stepwise = Stepwise(fit)
 
@@ -141,7 +144,7 @@ class Training(Inference):
         facts["optimizer"] = type(optimizer).__name__
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(optimizer.inner_optimizer).__name__}"
-        return facts
+        return {**facts, **parallel.facts(self.model)}
 
 
 def matmul(precision: str, n: int) -> Kernel:

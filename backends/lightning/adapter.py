@@ -10,24 +10,35 @@ import logging
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
+from backends.lightning.parallel import Parallel
 from backends.lightning.programs import PRECISIONS, Training, wrapped
 from backends.torch import adapter as plain
 from backends.torch import models as torch_models
+from backends.torch.parallel import SHARDED
 from backends.torch.programs import DTYPES, Inference, device, memory_format
-from bench import contract
 from bench.contract import Batches, Cell, Program, Settings, Weights
 
 NAME = "lightning"
 DIST = "lightning"
-launch = contract.one_process
+launch = plain.launch
 devices = plain.devices
-unsupported = plain.unsupported
 export = plain.export
 check = plain.check
 load = plain.load
 gemm = plain.gemm
 stream = plain.stream
 peak_device_bytes = plain.peak_device_bytes
+
+
+def unsupported(cell: Cell) -> str | None:
+    """The first reason why the cell cannot be run, in words."""
+    return plain.unsupported(cell) or _compiled_shards(cell)
+
+
+def _compiled_shards(cell: Cell) -> str | None:
+    if cell.mode == "compiled" and SHARDED in cell.settings:
+        return '"a compiled model is incompatible with the current strategy: ModelParallelStrategy"'
+    return None
 
 
 def setup(cell: Cell) -> None:
@@ -56,5 +67,6 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     network = network.to(device=device(cell), memory_format=memory_format(cell))
     network.train(cell.trains)
     if cell.trains:
-        return Training(cell, network, batches)
+        kind = Parallel if cell.world_size > 1 else Training
+        return kind(cell, network, batches)
     return Inference(cell, network, batches, forward=wrapped(cell, network))

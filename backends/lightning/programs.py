@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,9 +45,9 @@ class Classifier(LightningModule):
         return torch_programs.optimizer(self.asked, self, fused=self.fused)
 
 
-def wrapped(cell: Cell, network: nn.Module) -> Any:
+def wrapped(cell: Cell, network: nn.Module, kind: type[Classifier] = Classifier) -> Any:
     """The LightningModule around a network, compiled as a whole where the cell asks for it."""
-    module = Classifier(network, cell.optimizer, fused=cell.track == "tuned")
+    module = kind(network, cell.optimizer, fused=cell.track == "tuned")
     # dynamic=False: a program's shapes are fixed, so each deserves code of its own.
     return torch.compile(module, dynamic=False) if cell.mode == "compiled" else module
 
@@ -78,22 +80,44 @@ class Pace(Callback):
 
 
 class Training(torch_programs.Inference):
-    """``Trainer.fit`` over an endless loader; ``infer`` uses the plain network, as torch's does."""
+    """``Trainer.fit`` over an endless loader; ``infer`` uses the plain network, as torch's does.
 
-    def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
-        super().__init__(cell, model, batches, forward=wrapped(cell, model))
+    kind: of the LightningModule. strategy: the Trainer's.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        model: nn.Module,
+        batches: Batches,
+        *,
+        kind: type[Classifier] = Classifier,
+        strategy: str | Strategy = "auto",
+    ) -> None:
+        super().__init__(cell, model, batches, forward=wrapped(cell, model, kind))
         to = device(cell)
-        samples = [
+        self.strategy = strategy
+        self.samples = [
             (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
             for batch in batches.train
         ]
-        self.loop = Stepwise(lambda pause: self._fit(pause, Endless(samples)))
-        self.loop.step()  # to the first batch: what fit sets up belongs to the build
+        self._begin()
 
-    def _fit(self, pause: Pause, loader: Endless) -> None:
+    def resume(self, checkpoint: Path) -> None:
+        """Begin anew where a checkpoint says."""
+        self.loop.close()
+        self._begin(checkpoint)
+
+    def _begin(self, checkpoint: Path | None = None) -> None:
+        """To the first batch: what fit sets up belongs to the build."""
+        self.loop = Stepwise(lambda pause: self._fit(pause, checkpoint))
+        self.loop.step()
+
+    def _fit(self, pause: Pause, checkpoint: Path | None) -> None:
         self.pace = Pace(pause)
-        self.trainer = trainer(self.cell, self.pace)
-        self.trainer.fit(self.forward, train_dataloaders=loader)
+        self.trainer = trainer(self.cell, self.pace, self.strategy)
+        loader = Endless(self.samples)
+        self.trainer.fit(self.forward, train_dataloaders=loader, ckpt_path=checkpoint)
 
     def train_step(self) -> None:
         if not self.model.training:
@@ -116,7 +140,7 @@ class Training(torch_programs.Inference):
 
     def facts(self) -> Settings:
         facts = super().facts()
-        if not facts:
+        if not facts or not self.trainer.optimizers:  # of a checkpoint that could not be read
             return facts
         module, optimizer = self.trainer.lightning_module, self.trainer.optimizers[0]
         # fit has taken the compiled form apart and keeps what it compiled with in the module.
@@ -129,11 +153,12 @@ class Training(torch_programs.Inference):
         return facts
 
 
-def trainer(cell: Cell, pace: Pace) -> Trainer:
+def trainer(cell: Cell, pace: Pace, strategy: str | Strategy) -> Trainer:
     """A Trainer that only trains: what it would write, print or log is turned off."""
     return Trainer(
         accelerator="cpu" if cell.device == "cpu" else "cuda",
-        devices=1,
+        devices=cell.world_size,
+        strategy=strategy,
         precision=PRECISIONS[cell.precision],
         max_epochs=-1,
         max_steps=-1,

@@ -13,14 +13,14 @@ from mindspore import Tensor, ops
 from mindspore._c_expression import RuntimeConf  # nothing public tells what launch_blocking set
 
 from backends import answers
-from backends.mindspore import exports, models
+from backends.mindspore import exports, models, parallel
 from backends.mindspore.programs import Inference, Training
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "mindspore"
 DIST = "mindspore"
-launch = contract.one_process
+launch = parallel.launch
 peak_device_bytes = contract.no_device_bytes  # max_memory_allocated counts nothing on a CPU
 
 SMALLEST_POOL = 2  # threads: one actor and one kernel thread, even if one thread is asked for
@@ -35,7 +35,7 @@ def devices() -> list[str]:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "MindSpore") or _precision(cell)
+    return answers.precision(cell, "MindSpore") or _precision(cell) or _sharding(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -54,8 +54,18 @@ def _precision(cell: Cell) -> str | None:
     return None if cell.precision == "fp32" else f"MindSpore has no precision {cell.precision!r}"
 
 
+def _sharding(cell: Cell) -> str | None:
+    if "sharding" in cell.settings:
+        return (
+            'MindSpore shards on no CPU: its "parallel optimizer only supports "Ascend" in data'
+            ' parallel mode", and semi_auto_parallel finds an "Invalid communication backend: CPU"'
+        )
+    return None
+
+
 def setup(cell: Cell) -> None:
     ms.set_device("CPU")
+    parallel.start(cell)
     # Its successor, runtime.dispatch_threads_num, sets the actors among them, not the pool.
     ms.set_context(mode=ms.PYNATIVE_MODE, runtime_num_threads=cell.threads)
     if cell.track == "tuned" or cell.threads < SMALLEST_POOL:
@@ -99,6 +109,8 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
     model.set_train(cell.trains)
+    if cell.world_size > 1:
+        return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference
     return kind(cell, model, batches)
 

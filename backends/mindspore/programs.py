@@ -105,8 +105,13 @@ class Training(Inference):
         return {**facts, "optimizer": type(self.optimizer).__name__} if facts else facts
 
 
-def step(model: nn.Cell, update: nn.Cell, *, compiled: bool) -> Callable[..., Tensor]:
-    """(label, *inputs) -> the mean loss, after one update."""
+def step(
+    model: nn.Cell, update: nn.Cell, *, compiled: bool, reducer: nn.Cell | None = None
+) -> Callable[..., Tensor]:
+    """(label, *inputs) -> the mean loss, after one update.
+
+    reducer: makes the gradients those of all processes.
+    """
     criterion = nn.CrossEntropyLoss()
 
     def loss(label: Tensor, *inputs: Tensor) -> Tensor:
@@ -117,7 +122,7 @@ def step(model: nn.Cell, update: nn.Cell, *, compiled: bool) -> Callable[..., Te
 
     def train(label: Tensor, *inputs: Tensor) -> Tensor:
         value, gradients = gradient(label, *inputs)
-        update(gradients)
+        update(gradients if reducer is None else reducer(gradients))
         return value
 
     return ms.jit(train) if compiled else train

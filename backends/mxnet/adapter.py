@@ -12,6 +12,7 @@ from mxnet.gluon import nn
 
 from backends import answers
 from backends.mxnet import exports, models, programs
+from backends.mxnet.parallel import Parallel
 from backends.mxnet.programs import (
     Inference,
     Training,
@@ -40,7 +41,7 @@ def devices() -> list[str]:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "MXNet") or _precision(cell) or _mode(cell)
+    return answers.precision(cell, "MXNet") or _precision(cell) or _mode(cell) or _sharding(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -54,6 +55,15 @@ def _precision(cell: Cell) -> str | None:
 def _mode(cell: Cell) -> str | None:
     if cell.mode == "eager" and cell.format == "native":
         return "an exported symbol always runs as one cached graph: MXNet has no eager mode for it"
+    return None
+
+
+def _sharding(cell: Cell) -> str | None:
+    if "sharding" in cell.settings:
+        return (
+            "a kvstore keeps the whole optimizer state on one of the contexts, and every context"
+            " all parameters; only dist_sync's servers split them, processes that do not train"
+        )
     return None
 
 
@@ -99,7 +109,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
     if cell.trains:
-        return Training(cell, model, batches)
+        return (Parallel if cell.world_size > 1 else Training)(cell, model, batches)
     count = n_params(model)
     model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
     return Inference(cell, model, batches, n_params=count)

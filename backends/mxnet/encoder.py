@@ -14,6 +14,8 @@ from backends.mxnet.cnn import sequential
 from bench.contract import EncoderDims
 
 MASKED = 1e9  # subtracted from a padded score: exp() of what is left is 0
+ANY = 0
+"""A ``dims.sequence`` for any length: in ``reshape`` a 0 keeps that dimension."""
 
 
 def dense(inputs: int, outputs: int, **options: Any) -> nn.Dense:
@@ -48,7 +50,8 @@ class Embeddings(HybridBlock):
 class SelfAttention(HybridBlock):
     """Multi-head attention before its output projection; [B, S, W] -> [B, S, W].
 
-    Shapes are written out but for the batch: the ONNX exporter knows neither -3 nor -4.
+    Shapes are written out but for the batch, unless the sequence may have ANY length: the ONNX
+    exporter knows none of ``reshape``'s -2, -3 and -4.
     """
 
     def __init__(self, dims: EncoderDims) -> None:
@@ -64,17 +67,26 @@ class SelfAttention(HybridBlock):
         layers = (self.query, self.key, self.value)
         query, key, value = (self.split(F, layer(x)) for layer in layers)
         scores = F.batch_dot(query * self.size**-0.5, key, transpose_b=True)
-        scores = F.reshape(scores, (-1, self.heads, self.sequence, self.sequence))
+        scores = self.unfold(F, scores, self.sequence)
         shares = F.softmax(F.broadcast_add(scores, bias), axis=-1)
-        shares = F.reshape(shares, (-1, self.sequence, self.sequence))
-        out = F.reshape(F.batch_dot(shares, value), (-1, self.heads, self.sequence, self.size))
+        shares = self.fold(F, shares, self.sequence)
+        out = self.unfold(F, F.batch_dot(shares, value), self.size)
         out = F.transpose(out, (0, 2, 1, 3))
         return F.reshape(out, (-1, self.sequence, self.heads * self.size))
 
     def split(self, F: Any, x: Any) -> Any:
         """[B, S, W] -> [B * heads, S, size]."""
         x = F.reshape(x, (-1, self.sequence, self.heads, self.size))
-        return F.reshape(F.transpose(x, (0, 2, 1, 3)), (-1, self.sequence, self.size))
+        return self.fold(F, F.transpose(x, (0, 2, 1, 3)), self.size)
+
+    def fold(self, F: Any, x: Any, last: int) -> Any:
+        """[B, heads, S, last] -> [B * heads, S, last]."""
+        return F.reshape(x, (-3, -2) if self.sequence == ANY else (-1, self.sequence, last))
+
+    def unfold(self, F: Any, x: Any, last: int) -> Any:
+        """[B * heads, S, last] -> [B, heads, S, last]."""
+        written = (-1, self.heads, self.sequence, last)
+        return F.reshape(x, (-4, -1, self.heads, -2) if self.sequence == ANY else written)
 
 
 class Output(HybridBlock):

@@ -10,6 +10,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.contrib import amp, quantization
 from mxnet.gluon import HybridBlock
+from mxnet.kvstore import KVStore
 from mxnet.ndarray import NDArray
 
 from backends.mxnet.optimizers import AGGREGATED, optimizer
@@ -135,6 +136,9 @@ def graph_names(block: HybridBlock) -> str:
 class Training(Inference):
     """Gluon's documented training loop, one step at a time; ``infer`` uses the same block."""
 
+    store: str | KVStore = "device"
+    """The Trainer's kvstore, by name or made; Gluon's default, and unused on one context."""
+
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
         super().__init__(cell, model, batches, n_params=n_params(model))
         placed = [
@@ -147,7 +151,9 @@ class Training(Inference):
             self.criterion.hybridize(**STATIC)
         aggregated = AGGREGATED[cell.track]
         self.trainer = gluon.Trainer(
-            model.collect_params(), optimizer(cell.optimizer, aggregated=aggregated)
+            model.collect_params(),
+            optimizer(cell.optimizer, aggregated=aggregated),
+            kvstore=self.store,
         )
         self.last_loss: NDArray | None = None
 

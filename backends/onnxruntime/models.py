@@ -1,7 +1,8 @@
 """The two networks as ONNX graphs, from the canonical weights, without any framework.
 
 Standard operators, unless ``fused``, in the forms that ONNX Runtime's own graph fusions look
-for. Batch is the one dynamic dimension. Shapes: B batch, S sequence, W width, H heads.
+for. Batch is the one dynamic dimension; the sequence is another where ``dims.sequence`` is 0.
+Shapes: B batch, S sequence, W width, H heads.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def make(dims: Dims, weights: Weights, *, fused: bool = False) -> onnx.ModelProt
         inputs = {"image": (TensorProto.FLOAT, [dims.channels, dims.image, dims.image])}
         logits = cnn(graph, dims)
     else:
-        inputs = {name: (TensorProto.INT64, [dims.sequence]) for name in ("ids", "mask")}
+        length = dims.sequence or "sequence"
+        inputs = {name: (TensorProto.INT64, [length]) for name in ("ids", "mask")}
         attend = fused_attention if fused else attention
         logits = encoder(graph, dims, attend(graph, dims))
     graph.nodes[-1].output[0] = "logits"
@@ -105,10 +107,14 @@ def encoder(graph: Graph, dims: EncoderDims, attend: Attend) -> str:
 
 def embeddings(graph: Graph, dims: EncoderDims) -> str:
     """Vectors [B, S, W] of ids [B, S]; positions and types are the same for all, so folded."""
-    positions = graph.weights["embeddings.position_embeddings.weight"][: dims.sequence]
+    table = graph.weights["embeddings.position_embeddings.weight"]
     types = graph.weights["embeddings.token_type_embeddings.weight"][0]
     words = graph.op("Gather", graph.weight("embeddings.word_embeddings.weight"), "ids", axis=0)
-    x = graph.op("Add", words, graph.constant("positions", positions + types))
+    positions = graph.constant("positions", table[: dims.sequence or len(table)] + types)
+    if not dims.sequence:
+        length = graph.op("Shape", "ids", start=1, end=2)
+        positions = graph.op("Slice", positions, graph.ints(0), length)
+    x = graph.op("Add", words, positions)
     return graph.layer_norm(x, "embeddings.LayerNorm", eps=dims.ln_eps)
 
 

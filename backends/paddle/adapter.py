@@ -13,7 +13,7 @@ import paddle
 from paddle.base import core
 
 from backends import answers
-from backends.paddle import exports, models, programs, served
+from backends.paddle import exports, models, parallel, programs, served
 from backends.paddle.programs import Inference, Training
 from backends.paddle.served import Served
 from bench import contract
@@ -21,7 +21,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "paddle"
 DIST = "paddlepaddle"
-launch = contract.one_process
+launch = parallel.launch
 peak_device_bytes = contract.no_device_bytes
 
 SERIAL = "FLAGS_new_executor_serial_run"
@@ -71,6 +71,7 @@ def setup(cell: Cell) -> None:
     core.set_num_threads(cell.threads)
     # A static graph's executor has four threads of its own, however many were asked for.
     paddle.set_flags({SERIAL: True})
+    parallel.start(cell)
 
 
 def effective(cell: Cell) -> Settings:
@@ -108,6 +109,8 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     models.load_weights(model, weights)
     if cell.trains:
         model.train()
+        if cell.world_size > 1:
+            return parallel.Parallel(cell, model, batches)
         return Training(cell, model, batches, forward=_forward(cell, model))
     model.eval()
     if cell.precision == "bf16":

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from backends import answers
 from backends.keras import models as keras_models
-from backends.tensorflow import exports, lite, programs
+from backends.tensorflow import exports, lite, parallel, programs
 from backends.tensorflow.lite import Lite
 from backends.tensorflow.programs import DTYPES, Inference, Training, compiled
 from bench import contract
@@ -68,6 +68,7 @@ def _format(cell: Cell) -> str | None:
 def setup(cell: Cell) -> None:
     if cell.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
+    parallel.start(cell)
     tf.config.threading.set_intra_op_parallelism_threads(cell.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")
@@ -89,6 +90,8 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    if cell.world_size > 1:
+        return parallel.build(cell, weights, batches)
     model = keras_models.make(cell.dims)
     keras_models.load_weights(model, weights)
     if cell.trains:

@@ -85,9 +85,13 @@ class Training(Inference):
         self.optimizer = keras_optimizers.make(cell.optimizer)
         if cell.precision == "fp16":
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
-        self.optimizer.build(model.trainable_variables)
-        self.step = compiled(cell, step(model, self.optimizer))
+        self.optimizer.build(self.variables())
+        self.step = compiled(cell, step(model, self.optimizer, self.variables()))
         self.last_loss: tf.Tensor | None = None
+
+    def variables(self) -> list[Any]:
+        """What the optimizer trains."""
+        return list(self.model.trainable_variables)
 
     def train_step(self) -> None:
         self.last_loss = self.step(*next(self.batches))
@@ -107,10 +111,11 @@ class Training(Inference):
         return facts
 
 
-def step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Callable[..., tf.Tensor]:
+def step(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, variables: list[Any]
+) -> Callable[..., tf.Tensor]:
     """One optimizer step on inputs and label; returns the mean loss before it."""
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    variables = model.trainable_variables
 
     def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

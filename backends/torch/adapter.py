@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from backends import answers
-from backends.torch import exports, models, programs
+from backends.torch import exports, models, parallel, programs
 from backends.torch.programs import (
     Inference,
     Training,
@@ -22,12 +22,11 @@ from backends.torch.programs import (
     device,
     memory_format,
 )
-from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "torch"
 DIST = "torch"
-launch = contract.one_process
+launch = parallel.launch
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -72,6 +71,7 @@ def _compiler(cell: Cell) -> str | None:
 
 
 def setup(cell: Cell) -> None:
+    parallel.start(cell)
     torch.set_num_threads(cell.threads)
     if torch.get_num_interop_threads() != 1:  # it can be set only once
         torch.set_num_interop_threads(1)
@@ -109,6 +109,8 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     models.load_weights(model, weights)
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
+    if cell.world_size > 1:
+        return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference
     return kind(cell, model, batches, forward=_forward(cell, model))
 

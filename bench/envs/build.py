@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import backends_index
 from bench.envs import interpreters, locks, pip_settings, uv
 from bench.errors import EnvError, unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import backends_index
 from bench.envs.build import INSTEAD, READY, home, interpreter, path_of, read_facts
 

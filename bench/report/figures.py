@@ -45,6 +45,7 @@ class Line(NamedTuple):
     seconds: dict[str, float | None]
     parity: str
     rung: str
+    capability: str
     rows: Sequence[int]
 
 
@@ -79,6 +80,7 @@ def _line(mine: Sequence[Row]) -> Line:
         seconds={name: _mean(_known(good, name)) for name in PHASES},
         parity=" ".join(sorted({str(row["parity"]) for row in mine if row["parity"]})),
         rung=RUNGS[min(rungs)] if rungs else "",
+        capability=str(first["capability"]),
         rows=[row["place"] for row in mine],
     )
 
@@ -147,6 +149,17 @@ def ladder(found: Sequence[Line]) -> tuple[list[str], dict[str, dict[str, str]]]
             here = grid.setdefault(line.backend, {})
             here[line.contest] = line.rung or line.statuses.split()[0]
     return list(columns), grid
+
+
+def asked(found: Sequence[Line]) -> dict[str, dict[str, str]]:
+    """Backend -> capability -> how it ended; ``ok`` where it did so anywhere."""
+    grid: dict[str, dict[str, str]] = {}
+    for line in found:
+        here = grid.setdefault(line.backend, {})
+        status = "ok" if line.n else line.statuses.split()[0]
+        if here.get(line.capability) != "ok":
+            here[line.capability] = status
+    return grid
 
 
 def machines(rows: pd.DataFrame) -> list[dict[str, str]]:

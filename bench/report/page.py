@@ -13,9 +13,10 @@ import jinja2
 import pandas as pd
 import vl_convert
 
+from bench.capabilities import CAPABILITIES
 from bench.report import charts, figures
 from bench.rows.schema import RUNGS, STATUSES
-from bench.score import shortlist
+from bench.score import ASKED, shortlist
 from bench.score.documents import CRITERIA
 from bench.score.outputs import sentences
 from bench.score.scores import Ranking
@@ -31,6 +32,7 @@ SECTIONS = {
     "first-step": "First step",
     "cells": "Cells",
     "ladder": "Export ladder",
+    "capabilities": "Capabilities",
     "documents": "Documents against measured",
     "clusters": "Clusters",
     "history": "History",
@@ -60,7 +62,8 @@ def render(content: Content) -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["figure"] = figure
-    found = figures.lines(content.rows)
+    found = figures.lines(content.rows[content.rows["task"] != ASKED])
+    asked = figures.lines(content.rows[content.rows["task"] == ASKED])
     drawn = charts.all_of(found, content.rankings)
     columns, grid = figures.ladder(found)
     return environment.get_template("page.html.j2").render(
@@ -82,6 +85,8 @@ def render(content: Content) -> str:
         ladder_columns=columns,
         ladder=grid,
         rungs=RUNGS,
+        capabilities=CAPABILITIES,
+        asked=figures.asked(asked),
         clusters=content.clusters,
         history=content.history,
         refusals=figures.refusals(content.rows),

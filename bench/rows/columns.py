@@ -53,7 +53,7 @@ _IDENTITY = (
     Column(
         "backend_version", "text", "", "version of the adapter's distribution, from its metadata"
     ),
-    Column("workload", "text", "", "what was run: cnn, transformer or export"),
+    Column("workload", "text", "", "what was run: cnn, transformer, export or capability"),
     Column("model", "text", "", "the network: cnn or transformer"),
     Column("size", "text", "", "tiny, small, base or large"),
     Column("device", "text", "", "kind of device that was used: cpu, cuda, rocm or tpu"),
@@ -278,6 +278,7 @@ FURTHER = (
         "in a fleet: CPU seconds of this worker a second in which another had its turn; what spins"
         " while it waits disturbs the others",
     ),
+    Column("capability", "text", "", "the question of a row of that workload; else empty"),
 )
 
 FIXED = _IDENTITY + _OUTCOME + _SPEED + _PARITY + _EXPORT + _MACHINE

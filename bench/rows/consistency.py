@@ -45,7 +45,7 @@ _NEEDED = (
 )
 _POSITIVE = ("batch", "world_size")
 _SIGNED = ("loss_first", "loss_last")  # a user's own loss may be a log-likelihood
-_OK = ("backend_version", "import_s", "build_s", "wall_s", "peak_host_mib", "baseline_host_mib")
+_OK = ("build_s", "backend_version", "import_s", "wall_s", "peak_host_mib", "baseline_host_mib")
 _OK_TRAIN = ("samples_per_s", "step_ms_p50", "step_ms_p95", "step_ms_p99", "steps", "param_count")
 _OK_INFER = (
     "infer_samples_per_s",
@@ -146,7 +146,7 @@ def _cell_id(row: Row) -> Iterator[str]:
     if any(not _given(row, name) for name in _NEEDED):
         return
     parts = [row[name] for name in _CELL] + [f"b{row['batch']}", f"w{row['world_size']}"]
-    parts += [row["export_format"]] if infers(row) else []
+    parts += [row[name] for name in ("export_format", "capability") if _given(row, name)]
     expected = "/".join(parts)
     if not f"{row['cell_id']}/".startswith(f"{expected}/"):
         yield f"cell_id {row['cell_id']!r} does not start with {expected!r}, its own columns"
@@ -167,6 +167,10 @@ def _outcome(row: Row) -> Iterator[str]:
 
 
 def _ok(row: Row) -> Iterator[str]:
+    if _given(row, "capability"):
+        # Some of these build no model: all but the first.
+        yield from (f"{name} is missing" for name in _OK[1:] if not _given(row, name))
+        return
     if row.get("parity") != "passed":
         yield f"status is ok, but parity is {row.get('parity') or 'empty'!r}"
     needed = (*_OK, *(_OK_INFER if infers(row) else _OK_TRAIN))

@@ -11,6 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from bench.capabilities import (
+    CHECKPOINT,
+    DATA_PARALLEL,
+    DLPACK,
+    DYNAMIC_SHAPES,
+    SAFE_LOAD,
+    SAFETENSORS,
+    SHARDING,
+)
 from bench.rows.schema import RUNGS
 from bench.score import SERVE, TRAIN, evidence
 from bench.score.evidence import Evidence, Subject
@@ -23,7 +32,6 @@ _TRAINING: Mapping[str, Which] = {
     "fine-tune": lambda rows: rows["workload"] == "transformer",
     "compiled mode": lambda rows: rows["mode"] == "compiled",
     "mixed precision": lambda rows: rows["precision"].isin(["bf16", "fp16"]),
-    "several devices": lambda rows: rows["world_size"] > 1,
 }
 _SERVING: Mapping[str, Which] = {
     "infer": lambda rows: rows["precision"] != "int8",
@@ -31,6 +39,19 @@ _SERVING: Mapping[str, Which] = {
 }
 FEATURES: Mapping[str, Mapping[str, Which]] = {TRAIN: _TRAINING, SERVE: _SERVING}
 """Task -> core feature -> its rows among the task's: one that is usable is enough."""
+
+ANSWERS: Mapping[str, Mapping[str, str]] = {
+    TRAIN: {
+        "several devices": DATA_PARALLEL,
+        "sharding": SHARDING,
+        "checkpoint and resume": CHECKPOINT,
+        "dynamic shapes": DYNAMIC_SHAPES,
+    },
+    SERVE: {"dynamic shapes": DYNAMIC_SHAPES},
+}
+"""Task -> core feature -> the capability whose rows answer for it."""
+
+EXCHANGES = {"safetensors": SAFETENSORS, "DLPack": DLPACK}
 
 
 def core(rows: pd.DataFrame, task: str) -> list[Evidence]:
@@ -42,6 +63,33 @@ def core(rows: pd.DataFrame, task: str) -> list[Evidence]:
         for name, where in FEATURES[which].items()
         for found in _probe(str(backend), name, mine[where(mine)])
     ]
+
+
+def answers(asked: pd.DataFrame, task: str) -> list[Evidence]:
+    """The capabilities that count as core features of a task. asked: rows of that workload."""
+    features = {
+        name: capability
+        for which in ((task,) if task in ANSWERS else ANSWERS)
+        for name, capability in ANSWERS[which].items()
+    }
+    return list(_each(asked, "core", features))
+
+
+def exchanges(asked: pd.DataFrame) -> list[Evidence]:
+    """Weights and arrays that other programs have made, and take."""
+    return list(_each(asked, "integrations", EXCHANGES))
+
+
+def safe_load(asked: pd.DataFrame) -> list[Evidence]:
+    """Security: whether a checkpoint's code is left alone. What did not get so far says nothing."""
+    answered = asked[asked["status"].isin(["ok", "failed"])]
+    return list(_each(answered, "security", {"safe load": SAFE_LOAD}))
+
+
+def _each(asked: pd.DataFrame, criterion: str, names: Mapping[str, str]) -> Iterator[Evidence]:
+    for backend, mine in asked.groupby("backend", observed=True):
+        for name, capability in names.items():
+            yield from _probe(str(backend), name, mine[mine["capability"] == capability], criterion)
 
 
 def determinism(rows: pd.DataFrame) -> list[Evidence]:
@@ -61,12 +109,14 @@ def determinism(rows: pd.DataFrame) -> list[Evidence]:
     ]
 
 
-def _probe(backend: str, name: str, rows: pd.DataFrame) -> Iterator[Evidence]:
+def _probe(
+    backend: str, name: str, rows: pd.DataFrame, criterion: str = "core"
+) -> Iterator[Evidence]:
     tried = rows[rows["status"] != "interrupted"]
     if len(tried):
         works = bool(tried["usable"].any())
         good = tried[tried["usable"]] if works else tried
-        subject = Subject(backend, "core", name, _cells(good))
+        subject = Subject(backend, criterion, name, _cells(good))
         yield evidence.certain(subject, float(works), "works", share=float(works))
 
 
@@ -80,7 +130,10 @@ def integrations(rows: pd.DataFrame) -> list[Evidence]:
         kinds = answered.groupby(answered["device"].astype(str))["usable"].any()
         if len(kinds):
             subject = Subject(str(backend), "integrations", "devices", _cells(answered))
-            found.append(evidence.passed(subject, yes=int(kinds.sum()), of=len(kinds)))
+            works = int(kinds.sum())
+            # Counted, not sampled: these are all the kinds that were tried.
+            share = works / len(kinds)
+            found.append(evidence.certain(subject, works, f"of {len(kinds)}", share=share))
     return found
 
 

@@ -14,14 +14,14 @@ import pandas as pd
 
 from bench import backends_index
 from bench.compare import frame, sides
-from bench.score import SERVE, TRAIN
+from bench.score import ASKED, SERVE, TRAIN
 
 _ANSWERS = ("unsupported", "interrupted")
 """Neither went wrong: one is an answer, the other somebody's Ctrl-C."""
 
 OUT_OF_BOX = "out-of-box"
 COLUMNS = frame.Columns(
-    texts=("mode", "size", "track", "export_format", "compile_cache", "archived"),
+    texts=("mode", "size", "track", "export_format", "compile_cache", "archived", "capability"),
     counts=("batch", "world_size", "steps", "infer_steps", "quality_steps"),
     figures=("import_s", "build_s", "first_step_s", "energy_j", "loss_last"),
 )
@@ -39,7 +39,8 @@ def prepared(rows: pd.DataFrame, *, track: str = OUT_OF_BOX) -> pd.DataFrame:
     """
     rows = rows.copy()
     export = (rows["workload"] == "export").to_numpy()
-    rows["task"] = np.where(export, SERVE, TRAIN)
+    asked = (rows["capability"] != "").to_numpy()
+    rows["task"] = np.where(asked, ASKED, np.where(export, SERVE, TRAIN))
     rows["contest"] = _contests(rows)
     ok = (rows["status"] == "ok").to_numpy()
     same = (rows["parity"] != "failed").to_numpy()

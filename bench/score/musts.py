@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.capabilities import CAPABILITIES
 from bench.errors import UsageError, unknown
 from bench.grid import DEVICES, FORMATS, MODES, PRECISIONS
 
@@ -24,6 +25,7 @@ CHOICES: Mapping[str, tuple[str, Sequence[str]]] = {
     "device": ("DEVICE", DEVICES),
     "precision": ("PRECISION", PRECISIONS),
     "mode": ("MODE", MODES),
+    "capability": ("CAPABILITY", tuple(CAPABILITIES)),
 }
 """A must that is written ``kind:value`` -> the choice that answers it, and its values."""
 
@@ -33,7 +35,11 @@ _COLUMNS = {
     "DEVICE": "device",
     "PRECISION": "precision",
     "MODE": "mode",
+    "CAPABILITY": "capability",
 }
+_WORKLOADS = {"export": "export", "capability": "capability"}
+"""Kinds of musts that only one workload can answer."""
+
 MAINTAINED = "maintained"
 
 
@@ -64,7 +70,8 @@ def parsed(text: str) -> Must:
         choice, known = CHOICES[kind]
         if value not in known:
             raise unknown(f"--must {kind}", value, known)
-        return Must(text, {choice: value} | ({"WORKLOAD": "export"} if kind == "export" else {}))
+        only = {"WORKLOAD": _WORKLOADS[kind]} if kind in _WORKLOADS else {}
+        return Must(text, {choice: value, **only})
     known = [*PLAIN, MAINTAINED, *(f"{name}:{values[0]}" for name, (_, values) in CHOICES.items())]
     raise UsageError(str(unknown("--must", text, known)))
 
@@ -73,7 +80,8 @@ def answer(must: Must, rows: pd.DataFrame) -> Answer:
     """rows: one backend's, of ``cells.read``."""
     if must.text == MAINTAINED:
         return _maintained(must, rows)
-    mine = rows[rows["status"] != "interrupted"]
+    asks = "CAPABILITY" in must.choices
+    mine = rows[(rows["status"] != "interrupted") & ((rows["capability"] != "") == asks)]
     for choice, value in must.choices.items():
         mine = mine[mine[_COLUMNS[choice]] == value]
     if mine.empty:
@@ -97,7 +105,7 @@ def _maintained(must: Must, rows: pd.DataFrame) -> Answer:
 def within(limit_mib: float, rows: pd.DataFrame) -> Answer:
     """Whether every usable row's host memory stayed below the limit."""
     must = Must(f"at most {limit_mib:g} MiB of host memory", {})
-    known = rows[rows["usable"] & rows["peak_host_mib"].notna()]
+    known = rows[rows["usable"] & rows["peak_host_mib"].notna() & (rows["capability"] == "")]
     if known.empty:
         return Answer(must, UNMEASURED)
     most = known.loc[known["peak_host_mib"].idxmax()]

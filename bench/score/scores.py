@@ -10,7 +10,18 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from bench.score import SERVE, TASKS, TRAIN, WHOLE, abilities, code, snapshots, speed, supply
+from bench.score import (
+    ASKED,
+    SERVE,
+    TASKS,
+    TRAIN,
+    WHOLE,
+    abilities,
+    code,
+    snapshots,
+    speed,
+    supply,
+)
 from bench.score.documents import Opinion
 from bench.score.evidence import Evidence
 from bench.score.update import Question, Standing, Turn, standings, turning
@@ -59,8 +70,12 @@ def of_rows(
 ) -> dict[str, Ranking]:
     """Task -> ranking. rows: of ``cells.read``."""
     names = [one.backend for one in opinions]
+    asked = rows[rows["task"] == ASKED]
+    rows = rows[rows["task"] != ASKED]
     shared = [
         *abilities.integrations(rows),
+        *abilities.exchanges(asked),
+        *abilities.safe_load(asked),
         *abilities.ease(rows),
         *code.ease(names),
         *supply.security(names),
@@ -73,6 +88,7 @@ def of_rows(
     for task in TASKS:
         mine = rows if task == WHOLE else rows[rows["task"] == task]
         evidence = [*shared, *abilities.core(rows, task), *abilities.determinism(mine)]
+        evidence += abilities.answers(asked, task)
         evidence += [*speed.performance(mine), *speed.value(mine, given.prices)]
         excluded = unable[TRAIN] | unable[SERVE] if task == WHOLE else unable[task]
         found[task] = replace(

@@ -27,6 +27,7 @@ def ask(tmp_path: Path) -> Ask:
         weights = prepared.weights if asked.trains else prepared.export_weights
         task = {
             "module": BACKENDS[backend].module,
+            "capabilities": BACKENDS[backend].capabilities,
             "check": check,
             "cell": asked.to_json(),
             "cells": {name: one.to_json() for name, one in (cells or {}).items()},

@@ -30,6 +30,7 @@ NAMES = (
     *("devices", "unsupported", "setup", "effective", "build", "export", "check", "load"),
     *("gemm", "stream", "peak_device_bytes", "launch"),
 )
+QUESTIONS = ("save", "restore", "flexible", "tensors", "take", "give")
 FEW, MANY = 2, 16
 TRIES = 5  # the best of them: neighbours on the machine only ever add time
 
@@ -39,6 +40,7 @@ class Task:
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.adapter: Any = importlib.import_module(task["module"])
+        self.capabilities: str = task["capabilities"]
         self.cell = Cell.from_json(task["cell"])
         self.files = {name: Path(path) for name, path in task["files"].items()}
         self.cells = {name: Cell.from_json(cell) for name, cell in task["cells"].items()}
@@ -60,6 +62,7 @@ def describe(task: Task) -> dict[str, Any]:
     adapter = task.adapter
     answers = {name: adapter.unsupported(cell) for name, cell in task.cells.items()}
     adapter.setup(task.cell)
+    can = importlib.import_module(task.capabilities)
     precisions = ("fp32", "tf32", "bf16", "fp16", "int8", "nonsense")
     return {
         "missing": [name for name in NAMES if not callable(getattr(adapter, name, None))],
@@ -67,7 +70,8 @@ def describe(task: Task) -> dict[str, Any]:
         "dist": adapter.DIST,
         "devices": adapter.devices(),
         "unsupported": answers,
-        "launch": adapter.launch(task.cell),
+        "incapable": [name for name in QUESTIONS if not callable(getattr(can, name, None))],
+        "launch": adapter.launch(dataclasses.replace(task.cell, world_size=2)),
         "kernels": [name for name in precisions if multiplies(task, name)],
         "streamed": streamed(task),
     }

@@ -6,6 +6,7 @@ everything else is one part of an adapter against another.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -61,7 +62,12 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
     assert described["name"] == backend
     assert described["dist"]
     assert "cpu" in described["devices"]
-    assert described["launch"] == []
+    assert described["incapable"] == []
+    # A launcher is a program with its path; without one, one process drives all devices.
+    if BACKENDS[backend].rank_env:
+        assert os.access(described["launch"][0], os.X_OK)
+    else:
+        assert described["launch"] == []
     silent = [name for name, said in described["unsupported"].items() if not said]
     assert silent == []
     # A CPU has no TF32, and nobody has nonsense; every backend multiplies in float32.

@@ -23,7 +23,6 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "fake"
 DIST = "numpy"
-launch = contract.one_process
 peak_device_bytes = contract.no_device_bytes
 KEEP: list[object] = []
 FOUND: dict[str, object] = {}
@@ -39,6 +38,11 @@ def unsupported(cell: Cell) -> str | None:
 
 def setup(cell: Cell) -> None:
     misbehave(cell.settings.get("do", ""))
+
+
+def launch(cell: Cell) -> list[str]:
+    launcher = Path(__file__).resolve().with_name("fake_launcher.py")
+    return [sys.executable, str(launcher), str(cell.world_size)]
 
 
 def effective(cell: Cell) -> Settings:
@@ -95,6 +99,7 @@ class Recorded(Program):
         self.losses = part.get("losses", [])
         self.initial = np.array(part["logits"])
         self.trained = np.array(part.get("logits_after", part["logits"]))
+        self.do = cell.settings.get("do", "")
         self.wrong = cell.settings.get("do") == "wrong_logits"
         self.batches = batches.infer
         self.index = 0
@@ -106,6 +111,9 @@ class Recorded(Program):
 
     def loss(self) -> float:
         return float(self.losses[min(self.steps, len(self.losses)) - 1])
+
+    def facts(self) -> Settings:
+        return {"sharded": 0 if self.do == "whole" else self.n_params}
 
     def infer(self, index: int) -> None:
         self.index = index
@@ -201,6 +209,16 @@ sys.stdin.read()
     KEEP.append(process)
 
 
+def fail_as_second_rank() -> None:
+    if os.environ.get("RANK") == "1":
+        raise RuntimeError("the second rank does not want to")
+
+
+def die_as_second_rank() -> None:
+    if os.environ.get("RANK") == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "exception": fail,
     "out_of_memory": fail_as_cuda_does,
@@ -214,4 +232,6 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "full_disk": fill_the_disk,
     "family": grow_family,
     "cache": use_the_cache,
+    "rank_fails": fail_as_second_rank,
+    "rank_dies": die_as_second_rank,
 }

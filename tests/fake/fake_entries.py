@@ -1,6 +1,6 @@
 """The fake backends' entries, found through the entry-point group like any third party's."""
 
-from backends.registry import Entry
+from backends.entry import Entry
 
 FAKE = Entry(
     "fake_backend",
@@ -12,6 +12,8 @@ FAKE = Entry(
     settings={"do": ()},
     cache_dirs=("FAKE_CACHE_DIR",),
     public="fake_public",
+    capabilities="fake_capabilities",
+    rank_env="RANK",
 )
 BROKEN = Entry(
     "fake_broken",

@@ -12,7 +12,7 @@ from bench import backends_index
 from bench.errors import UsageError
 
 ENTRY = (
-    "from backends.registry import Entry\n"
+    "from backends.entry import Entry\n"
     'ENTRY = Entry("theirs.adapter", python="3.11", locks=("cpu",), modes=("eager",),\n'
     '              imports=("theirs",), formats={})\n'
 )
@@ -55,7 +55,7 @@ def test_it_cannot_replace_one_of_this_project(install: Callable[..., None]) -> 
     [
         ("raise RuntimeError('no licence\\nsecond line')", "RuntimeError: no licence"),
         ("import no_such_module", "No module named 'no_such_module'"),
-        ("ENTRY = {'module': 'x'}", "their_module:ENTRY is no backends.registry.Entry"),
+        ("ENTRY = {'module': 'x'}", "their_module:ENTRY is no backends.entry.Entry"),
         ("", "has no attribute 'ENTRY'"),
     ],
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import prod
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import grid
+from bench.capabilities import CAPABILITIES
 from bench.contract import Cell
 from bench.errors import UsageError
 from bench.grid import Request, Task, plan
@@ -154,6 +156,38 @@ def test_only_exports_have_a_format():
         ("export", "transformer", "onnx"),
         ("export", "transformer", "native"),
     ]
+
+
+def test_a_capability_says_itself_how_many_processes_share_the_batch():
+    able = replace(BOTH, capabilities="theirs.can", rank_env="RANK")
+    tasks = plan(request(workloads=["capability"], threads=4), entry={"both": able}.__getitem__)
+    cells = {task.cell.capability: task.cell for task in tasks}
+    assert set(cells) == set(CAPABILITIES)
+    assert {task.refused for task in tasks} == {None}
+    shared, alone = cells["sharding"], cells["checkpoint"]
+    assert (shared.world_size, shared.batch, shared.threads) == (2, 8, 2)
+    assert (alone.world_size, alone.batch, alone.threads) == (1, 16, 4)
+    assert shared.id.endswith("/b8/w2/sharding/sharding=on")
+    assert alone.trains
+
+
+def test_one_process_that_drives_both_devices_keeps_all_threads():
+    able = replace(BOTH, capabilities="theirs.can")
+    asked = request(workloads=["capability"], capabilities=["data-parallel"], threads=4)
+    (task,) = plan(asked, entry={"both": able}.__getitem__)
+    assert (task.cell.world_size, task.cell.threads) == (2, 4)
+
+
+def test_what_only_infers_is_asked_with_a_file():
+    able = replace(BOTH, capabilities="theirs.can", trains=False)
+    asked = request(workloads=["capability"], capabilities=["dlpack", "checkpoint"])
+    formats = [task.cell.format for task in plan(asked, entry={"both": able}.__getitem__)]
+    assert formats == ["onnx", ""]
+
+
+def test_an_adapter_without_capabilities_is_refused():
+    (task, *_) = planned(workloads=["capability"])
+    assert task.refused == "the adapter of both has no module of capabilities"
 
 
 def test_all_modes_and_formats_are_each_backends_own():

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.registry import Entry
+from backends.entry import Entry
 from bench import launch
 from bench import scratch as scratch_module
 from bench.errors import UsageError

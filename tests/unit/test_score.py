@@ -15,7 +15,7 @@ from bench.score import cells, documents, scores, speed
 from bench.score.evidence import Evidence, Subject, half
 from bench.score.update import Question, standings, turning
 from tests.comparing import JAX, TORCH, rows, write
-from tests.rows import export_row, failed_row
+from tests.rows import capability_row, export_row, failed_row
 
 QUESTION = Question(documents.weights(), draws=400)
 TF = "tensorflow/cnn/cnn/small/cpu/fp32/graph/out-of-box/b64/w1"
@@ -130,6 +130,44 @@ def test_determinism_is_equal_losses_of_fresh_processes(tmp_path):
     assert [one and one.share for (one,) in shares.values()] == [1.0, 0.0, None]
 
 
+NO = {"status": "unsupported", "reason": "it has none"}
+
+
+def test_capabilities_are_evidence_and_nothing_else(tmp_path):
+    ranking = measured(
+        tmp_path / "rows.csv",
+        of(TORCH, [1.0]),
+        of(JAX, [1.0]),
+        [
+            capability_row("torch", "checkpoint"),
+            capability_row("torch", "dlpack", status="crashed", reason="signal 11"),
+            capability_row("torch", "safe-load", status="failed", reason="it ran the code"),
+            capability_row("jax", "sharding", **NO),
+            capability_row("jax", "safe-load", status="crashed", reason="signal 11"),
+        ],
+    )["train"]
+    core = sub_scores(ranking, "torch", "core")
+    assert core["checkpoint and resume"].share == 1.0
+    assert "sharding" not in core, "what no row tried counts nothing"
+    assert sub_scores(ranking, "jax", "core")["sharding"].share == 0.0
+    assert sub_scores(ranking, "torch", "integrations")["DLPack"].share == 0.0
+    assert sub_scores(ranking, "torch", "security")["safe load"].share == 0.0
+    assert "safe load" not in sub_scores(ranking, "jax", "security"), "a crash says nothing of it"
+    completed = sub_scores(ranking, "torch", "performance")["cells completed"]
+    assert (completed.value, completed.unit) == (1, "of 1")
+
+
+def test_the_kinds_of_devices_are_counted(tmp_path):
+    cuda = {"device": "cuda", "status": "crashed", "reason": "signal 11"}
+    row = failed_row(cell_id=TORCH.replace("/cpu/", "/cuda/"), **cuda)
+    ranking = measured(tmp_path / "rows.csv", of(TORCH, [1.0]), of(JAX, [1.0]), [row])["train"]
+    devices = {
+        name: sub_scores(ranking, name, "integrations")["devices"] for name in ("torch", "jax")
+    }
+    assert (devices["torch"].share, devices["torch"].low, devices["torch"].high) == (0.5, 0.5, 0.5)
+    assert devices["jax"].share == 1.0
+
+
 def test_a_runtime_is_not_ranked_among_those_that_train(tmp_path):
     cell = TORCH.replace("torch", "onnxruntime").replace("eager", "compiled")
     about = {"cell_id": cell, "backend": "onnxruntime", "mode": "compiled"}
@@ -182,33 +220,47 @@ def totals(frame) -> dict[str, float]:
 def three_rows(tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
     groups = (of(TORCH, [1.0, 1.1]), of(JAX, [2.0, 1.9]), of(TF, [3.0, 3.2]))
+    for row in (*groups[1], *groups[2]):
+        row |= {"compile_s": 2.0, "first_step_s": 3.0}  # torch's eager mode compiles nothing: 0
     write(path, [row for group in groups for row in group])
     return cells.frame.read([path], more=cells.COLUMNS)
 
 
-@pytest.mark.parametrize("factor", [2.0, 0.5, 1024.0])
-def test_doubling_all_throughputs_changes_nothing(three_rows, factor):
-    faster = three_rows.copy()
-    faster["samples_per_s"] *= factor
-    assert totals(faster) == pytest.approx(totals(three_rows))
+RATES = st.lists(st.floats(0.2, 5.0), min_size=6, max_size=6)
+"""What each process's throughput is multiplied by; docs/scoring.md: shares end at 0.01."""
 
 
-@pytest.mark.parametrize("gone", ["torch", "jax", "tensorflow"])
-def test_removing_a_backend_keeps_the_others_order(three_rows, gone):
-    """All were measured in the same cells; docs/scoring.md says when it may differ."""
-    left = [name for name in ("torch", "jax", "tensorflow") if name != gone]
+def at_rates(frame, factors: list[float]):
+    changed = frame.copy()
+    changed["samples_per_s"] *= factors
+    return changed
 
-    def order(frame) -> list[str]:
+
+@given(RATES, st.floats(1e-3, 1e3))
+@settings(max_examples=10, deadline=None)
+def test_multiplying_all_throughputs_changes_no_total(three_rows, factors, factor):
+    some = at_rates(three_rows, factors)
+    assert totals(at_rates(some, [factor] * 6)) == pytest.approx(totals(some))
+
+
+@given(RATES, st.sampled_from(["torch", "jax", "tensorflow"]))
+@settings(max_examples=10, deadline=None)
+def test_removing_a_backend_keeps_the_others_order(three_rows, factors, gone):
+    """All were measured in the same cells, with the same sub-scores; else docs/scoring.md."""
+    some = at_rates(three_rows, factors)
+    one, other = (name for name in ("torch", "jax", "tensorflow") if name != gone)
+
+    def ahead(frame) -> float:
+        """The first one's performance over the other's: equal to the last digits, it is a tie."""
         found = scores.of_rows(cells.prepared(frame), documents.opinions(), QUESTION)
         measured = {
             one.backend: one.criteria["performance"].measured for one in found["train"].standings
         }
-        return sorted(left, key=lambda name: -measured[name])
+        return math.log(measured[one] / measured[other])
 
-    fewer = three_rows[three_rows["backend"] != gone].reset_index(drop=True)
+    fewer = some[some["backend"] != gone].reset_index(drop=True)
     fewer["backend"] = fewer["backend"].cat.remove_unused_categories()
-    if len(left) > 1:
-        assert order(fewer) == order(three_rows)
+    assert ahead(fewer) == pytest.approx(ahead(some), abs=1e-9)
 
 
 def test_the_turning_weight_makes_a_tie():

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import main
 from tests.comparing import JAX, TORCH, rows, write
-from tests.rows import export_row, failed_row
+from tests.rows import capability_row, export_row, failed_row
 
 MXNET = JAX.replace("jax", "mxnet")
 PADDLE = TORCH.replace("torch", "paddle")
@@ -23,6 +23,8 @@ def results(tmp_path: Path) -> Path:
         tmp_path / "rows.csv",
         [
             *rows([1.0, 1.0], cell_id=TORCH),
+            capability_row("torch", "sharding"),
+            capability_row("jax", "sharding", status="unsupported", reason="it has none"),
             export_row(export_format="onnx"),
             *rows([2.0], cell_id=JAX, backend="jax", mode="compiled", peak_host_mib=9000.0),
             failed_row(cell_id=PADDLE, backend="paddle", reason="no kernel"),
@@ -61,6 +63,25 @@ def test_what_is_unmeasured_has_a_command_that_settles_it(results, capsys):
         "make bench BACKEND=keras DEVICE=cuda",
         "make bench BACKEND=keras FORMAT=onnx WORKLOAD=export",
     ]
+
+
+def test_a_capability_can_be_a_must(results, capsys):
+    found = asked(results, capsys, "--must", "capability:sharding")
+    everyone = found["named"] + found["rest"]
+    (torch,) = (one for one in everyone if one["backend"] == "torch")
+    assert torch["answers"][0]["verdict"] == "met"
+    assert verdicts(found["out"], "jax") == {"capability:sharding": "refused"}
+    (keras,) = (one for one in everyone if one["backend"] == "keras")
+    (line,) = keras["settle"]
+    assert "WORKLOAD=capability" in line
+    assert "CAPABILITY=sharding" in line
+
+
+def test_a_capability_is_no_answer_to_other_musts(results, capsys):
+    """Its rows are of one precision and device, and say nothing of them."""
+    found = asked(results, capsys, "--must", "precision:fp32")
+    (jax,) = (one for one in found["named"] + found["rest"] if one["backend"] == "jax")
+    assert jax["answers"][0]["cell"] == JAX
 
 
 def test_failing_and_archived_and_greedy_are_disqualified(results, capsys):

@@ -13,7 +13,7 @@ from workloads import flops
 
 
 def test_the_three_workloads_and_their_models():
-    assert workloads.names() == ("cnn", "transformer", "export")
+    assert workloads.names() == ("cnn", "transformer", "export", "capability")
     assert workloads.models("cnn") == ("cnn",)
     assert workloads.models("export") == ("cnn", "transformer")
 
@@ -113,7 +113,7 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    assert workloads.names() == ("cnn", "transformer", "export", "mine")
+    assert workloads.names() == ("cnn", "transformer", "export", "capability", "mine")
     assert workloads.size("mine", "cnn", "tiny").batch == 8
 
 

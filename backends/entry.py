@@ -1,0 +1,63 @@
+"""What the registry holds of a backend, as data.
+
+A third party adds a backend through the entry-point group ``bench.backends``: an entry point
+named after the backend that loads an ``Entry``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One backend. What stands here the plan answers for, so no adapter has to.
+
+    module: dotted name of the adapter, imported only by a worker.
+    python: the interpreter its lock was made for.
+    locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
+    modes: the modes it has; the first is its usual one (``default``).
+    usual: where another mode is usual under a setting, written ``key=value``: that mode.
+    imports: what the health check of an environment imports.
+    formats: export formats -> the backend that reads them back.
+    settings: keys of ``--setting`` that its adapter knows -> the values each takes; () for any.
+    cache_dirs: environment variables that name its compile caches; each cell gets fresh ones.
+    env: variables that its processes always need, with the reason in a comment at the entry.
+    setting_env: setting -> the variable that carries it, for what is read at import.
+    tuned_env: variables that the tuned track sets.
+    fallbacks: lock to use instead where a lock's packages cannot be found.
+    sources: distributions that exist as source only and are built with the environment.
+    capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
+    rank_env: the variable in which its launcher tells each process its rank; "" where one process
+    drives all devices.
+    trains: whether it has training at all.
+    prepare: module that is run once in a new environment, such as to compile operators.
+    public: module of the framework's own public models, which ``bench fairness`` measures against.
+    public_lock: the lock whose packages have them.
+    archived: since when its upstream is archived; every table and row says so.
+    distribution: its name on the package index, where that is not the backend's.
+    """
+
+    module: str
+    python: str
+    locks: tuple[str, ...]
+    modes: tuple[str, ...]
+    imports: tuple[str, ...]
+    formats: Mapping[str, str]
+    usual: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cache_dirs: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    setting_env: Mapping[str, str] = field(default_factory=dict)
+    tuned_env: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    capabilities: str = ""
+    rank_env: str = ""
+    trains: bool = True
+    prepare: str = ""
+    public: str = ""
+    public_lock: str = "cpu"
+    archived: str = ""
+    distribution: str = ""

@@ -1,0 +1,55 @@
+"""Several processes whose gradients are averaged, as in MindSpore's tutorial "Data Parallel"."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import Tensor, communication, nn, ops
+
+from backends.mindspore.programs import Training, step
+from backends.ranks import free_port, share
+from bench.contract import Batches, Cell, Settings
+
+LOGS = "ranks"  # what the ranks print, below the working directory
+START = Path(__file__).parent / "rank" / "start.py"
+
+
+def launch(cell: Cell) -> list[str]:
+    """msrun, which looks for ``python`` on PATH and takes the port that it is told."""
+    folder = Path(sys.executable).parent
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    count = cell.world_size
+    msrun = [sys.executable, str(folder / "msrun"), f"--worker_num={count}"]
+    msrun += [f"--local_worker_num={count}", f"--master_port={free_port()}", f"--log_dir={LOGS}"]
+    return [*msrun, "--join=True", str(START)]
+
+
+def start(cell: Cell) -> None:
+    """Join the other processes."""
+    if cell.world_size > 1:
+        communication.init()
+        mode = ms.ParallelMode.DATA_PARALLEL
+        ms.set_auto_parallel_context(parallel_mode=mode, gradients_mean=True)
+
+
+class Parallel(Training):
+    """One process's part of the training; its loss is the mean over all processes."""
+
+    def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
+        super().__init__(cell, model, share(cell, batches, rank=communication.get_rank()))
+        self.reducer = nn.DistributedGradReducer(self.optimizer.parameters)
+        self.step = step(model, self.optimizer, compiled=self.compiled, reducer=self.reducer)
+
+    def loss(self) -> float:
+        mean = super().loss() / communication.get_group_size()
+        return float(ops.AllReduce()(Tensor(mean, ms.float32)).asnumpy())
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if facts:
+            facts["parallel"] = type(self.reducer).__name__
+            facts["communication"] = str(communication.GlobalComm.BACKEND)
+        return facts

@@ -1,0 +1,67 @@
+"""Several processes: paddle.DataParallel, or fleet's sharding of the optimizer.
+
+As in Paddle's guides "Data parallelism" and, where the setting asks for it, "Group sharded
+parallelism" in fleet's form: group_sharded_parallel "only support gpu, xpu and custom_device now".
+"""
+
+from __future__ import annotations
+
+import sys
+
+import paddle
+from paddle import distributed, nn
+from paddle.distributed import fleet
+
+from backends.paddle.programs import Training
+from backends.ranks import share
+from bench.contract import Batches, Cell, Settings
+
+SHARDED = "sharding"
+"""The setting: each process updates, and keeps the optimizer's state of, its own parameters."""
+
+LOGS = "ranks"  # what the ranks print, below the working directory
+
+
+def launch(cell: Cell) -> list[str]:
+    """Paddle's launcher, which finds free ports itself."""
+    launcher = [sys.executable, "-m", "paddle.distributed.launch"]
+    return [*launcher, f"--nproc_per_node={cell.world_size}", f"--log_dir={LOGS}"]
+
+
+def start(cell: Cell) -> None:
+    """Join the other processes: over gloo on CPUs."""
+    if cell.world_size == 1 or distributed.is_initialized():
+        return
+    if SHARDED in cell.settings:
+        strategy = fleet.DistributedStrategy()
+        strategy.hybrid_configs = {"dp_degree": 1, "sharding_degree": cell.world_size}
+        fleet.init(is_collective=True, strategy=strategy)
+    else:
+        distributed.init_parallel_env()
+
+
+class Parallel(Training):
+    """One process's part of the training; its loss is the mean over all processes."""
+
+    def __init__(self, cell: Cell, model: nn.Layer, batches: Batches) -> None:
+        part = share(cell, batches, rank=distributed.get_rank())
+        sharded = SHARDED in cell.settings
+        forward = fleet.distributed_model(model) if sharded else paddle.DataParallel(model)
+        super().__init__(cell, model, part, forward=forward)
+        if sharded:
+            self.optimizer = fleet.distributed_optimizer(self.optimizer)
+
+    def loss(self) -> float:
+        mean = paddle.to_tensor(super().loss() / distributed.get_world_size())
+        distributed.all_reduce(mean)
+        return float(mean)
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if facts:
+            facts["parallel"] = type(self.forward).__name__
+            facts["communication"] = distributed.get_backend().lower()
+            # After the first step a moment lies here, or with another process.
+            here = sum("moment1" in name for name in self.optimizer.state_dict())
+            facts["sharded"] = len(self.model.parameters()) - here if here else 0
+        return facts

@@ -1,0 +1,24 @@
+"""What every framework with one process for each rank does alike."""
+
+from __future__ import annotations
+
+import socket
+
+from bench.contract import Batches, Cell
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for launchers that would take a fixed one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def share(cell: Cell, batches: Batches, *, rank: int) -> Batches:
+    """One rank's part of each train batch; what is inferred stays whole."""
+    begin = rank * cell.batch
+    train = [
+        {name: value[begin : begin + cell.batch] for name, value in batch.items()}
+        for batch in batches.train
+    ]
+    return Batches(train, batches.infer)

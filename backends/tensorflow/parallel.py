@@ -1,0 +1,99 @@
+"""Two devices of one process, each with a copy of the variables: MirroredStrategy.
+
+As in TensorFlow's tutorial "Custom training with tf.distribute.Strategy": the loss of a replica is
+divided by the whole batch, so that summed gradients are those of the mean.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from backends.keras import models as keras_models
+from backends.tensorflow import servers
+from backends.tensorflow.programs import Tensors, Training, compiled
+from bench.contract import Batches, Cell, Settings, Weights
+
+SHARDED = "sharding"
+"""The setting: variables and moments are split over the devices."""
+
+
+def start(cell: Cell) -> None:
+    """Let the CPU count as one device for each replica; parameter servers have one each."""
+    if cell.device == "cpu" and cell.world_size > 1 and SHARDED not in cell.settings:
+        (processor,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * cell.world_size
+        tf.config.set_logical_device_configuration(processor, parts)
+
+
+def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
+    if SHARDED in cell.settings:
+        return servers.build(cell, weights, batches)
+    kind = "CPU" if cell.device == "cpu" else "GPU"
+    strategy = tf.distribute.MirroredStrategy(
+        [f"{kind}:{index}" for index in range(cell.world_size)]
+    )
+    with strategy.scope():
+        model = keras_models.make(cell.dims)
+        keras_models.load_weights(model, weights)
+        return Parallel(cell, model, batches, strategy=strategy)
+
+
+class Parallel(Training):
+    """The strategy splits no batch: each replica has had its part since the program was built."""
+
+    def __init__(
+        self, cell: Cell, model: keras.Model, batches: Batches, *, strategy: tf.distribute.Strategy
+    ) -> None:
+        super().__init__(cell, model, batches)
+        self.strategy = strategy
+        shared = [share(strategy, *next(self.batches)) for _ in batches.train]
+        self.batches = itertools.cycle(shared)
+        self.step = compiled(cell, step(self.strategy, model, self.optimizer))
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if facts:
+            facts["parallel"] = type(self.strategy).__name__
+        return facts
+
+
+def share(
+    strategy: tf.distribute.Strategy, inputs: Tensors, label: tf.Tensor
+) -> tf.distribute.DistributedValues:
+    """Each replica's part of a batch, on its device."""
+
+    def of_replica(context: tf.distribute.experimental.ValueContext) -> tuple[Tensors, tf.Tensor]:
+        count = context.num_replicas_in_sync
+        *parts, part = (
+            tf.split(tensor, count)[context.replica_id_in_sync_group] for tensor in (*inputs, label)
+        )
+        return parts, part
+
+    return strategy.experimental_distribute_values_from_function(of_replica)
+
+
+def step(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+) -> Callable[..., tf.Tensor]:
+    """One step of all replicas; returns the mean loss of the whole batch before it."""
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    variables = model.trainable_variables
+
+    def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            losses = cross_entropy(label, model(inputs, training=True))
+            loss = tf.nn.compute_average_loss(losses)  # over the whole batch
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return loss
+
+    def replicated(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
+        losses = strategy.run(train, args=(inputs, label))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    return replicated

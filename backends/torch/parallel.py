@@ -1,0 +1,83 @@
+"""Several processes: DistributedDataParallel, or FSDP2 where parameters are sharded.
+
+As in PyTorch's tutorials "Getting Started with Distributed Data Parallel" and "Getting Started
+with Fully Sharded Data Parallel (FSDP2)"; started by torchrun.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from backends.ranks import share
+from backends.torch.programs import Inference, Training, device
+from bench.contract import Batches, Cell, Settings
+
+SHARDED = "sharding"
+"""The setting: parameters, gradients and optimizer state are split over the processes."""
+
+
+def launch(cell: Cell) -> list[str]:
+    """torchrun; ``--standalone`` finds a free port itself."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, f"--nproc-per-node={cell.world_size}"]
+
+
+def start(cell: Cell) -> None:
+    """Join the other processes: over gloo on CPUs, NCCL (RCCL) on GPUs."""
+    if cell.world_size > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo" if device(cell).type == "cpu" else "nccl")
+
+
+def sharded(model: nn.Module) -> int:
+    """How many parameters are split; their gradients and moments are with them."""
+    return sum(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def evaluate(program: Inference, index: int) -> None:
+    """``infer`` of a model that may be sharded.
+
+    Not in inference_mode: FSDP2 frees and refills the parameters' memory in between.
+    """
+    program.model.eval()
+    with torch.no_grad(), program.autocast:
+        program.output = program.model(*program.inputs[index])
+
+
+class Parallel(Training):
+    """One process's part of the training; its loss is the mean over all processes."""
+
+    def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
+        forward = shard(model) if SHARDED in cell.settings else DistributedDataParallel(model)
+        own = share(cell, batches, rank=distributed.get_rank())
+        super().__init__(cell, model, own, forward=forward)
+
+    def loss(self) -> float:
+        mean = torch.tensor(super().loss()) / self.cell.world_size
+        mean = mean.to(device(self.cell))
+        distributed.all_reduce(mean)
+        return float(mean)
+
+    infer = evaluate
+
+    def facts(self) -> Settings:
+        facts = super().facts()
+        if facts:
+            facts["parallel"] = type(self.forward).__name__
+            facts["sharded"] = sharded(self.model)
+            facts["communication"] = distributed.get_backend()
+        return facts
+
+
+def shard(model: nn.Module) -> nn.Module:
+    """Each layer of a stack is a unit whose parameters are gathered while it computes."""
+    for stack in model.modules():
+        if isinstance(stack, nn.ModuleList):
+            for layer in stack:
+                fully_shard(layer)
+    return fully_shard(model)

@@ -1,0 +1,30 @@
+"""A launcher like torchrun: N processes of a script, each told its rank; one that dies ends all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+
+def main(count: int, script: list[str]) -> int:
+    ranks = [
+        subprocess.Popen([sys.executable, *script], env={**os.environ, "RANK": str(rank)})
+        for rank in range(count)
+    ]
+    while all(process.poll() is None for process in ranks):
+        time.sleep(0.01)
+    for process in ranks:
+        if process.poll() == 0:
+            process.wait()
+    failed = any(process.poll() not in (None, 0) for process in ranks)
+    for process in ranks:
+        if failed:
+            process.kill()
+        process.wait()
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
