@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from bench.capabilities import CHECKPOINT
 from bench.score import (
     ASKED,
     SERVE,
@@ -84,7 +85,10 @@ def of_rows(
         *given.evidence,
     ]
     found = {}
-    unable = {task: _unable(rows[rows["task"] == task], task) for task in (TRAIN, SERVE)}
+    # A checkpoint takes training: who was asked for nothing but capabilities has said it there.
+    trained = pd.concat([rows[rows["task"] == TRAIN], asked[asked["capability"] == CHECKPOINT]])
+    served = rows[rows["task"] == SERVE]
+    unable = {TRAIN: _unable(trained, TRAIN), SERVE: _unable(served, SERVE)}
     for task in TASKS:
         mine = rows if task == WHOLE else rows[rows["task"] == task]
         evidence = [*shared, *abilities.core(rows, task), *abilities.determinism(mine)]

@@ -157,6 +157,13 @@ def test_capabilities_are_evidence_and_nothing_else(tmp_path):
     assert (completed.value, completed.unit) == (1, "of 1")
 
 
+def test_who_cannot_train_says_so_among_the_capabilities_too(tmp_path):
+    asked = [capability_row("onnxruntime", "checkpoint", **NO), capability_row("jax", "checkpoint")]
+    found = measured(tmp_path / "rows.csv", of(TORCH, [1.0]), asked)["train"]
+    excluded = {one.backend: one.excluded for one in found.standings if one.excluded}
+    assert excluded == {"onnxruntime": "does not train: it has none"}
+
+
 def test_the_kinds_of_devices_are_counted(tmp_path):
     cuda = {"device": "cuda", "status": "crashed", "reason": "signal 11"}
     row = failed_row(cell_id=TORCH.replace("/cpu/", "/cuda/"), **cuda)
