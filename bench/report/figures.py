@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from bench.rows.schema import RUNGS
 from bench.score.evidence import LEVEL
@@ -106,7 +106,7 @@ def span(known: Sequence[float]) -> Span:
     centre = float(logs.mean())
     if len(logs) == 1:
         return Span(math.exp(centre), None, None)
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2, len(logs) - 1) * logs.std(ddof=1))
+    reach = float(special.stdtrit(len(logs) - 1, 0.5 + LEVEL / 2) * logs.std(ddof=1))
     reach /= math.sqrt(len(logs))
     return Span(math.exp(centre), math.exp(centre - reach), math.exp(min(centre + reach, 700)))
 

@@ -21,7 +21,7 @@ from bench.score.documents import CRITERIA
 from bench.score.outputs import sentences
 from bench.score.scores import Ranking
 from bench.score.shortlist import Shortlist
-from bench.score.update import Question, Standing
+from bench.score.update import Question, Standing, chance
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -61,7 +61,7 @@ def render(content: Content) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["figure"] = figure
+    environment.filters |= {"figure": figure, "chance": chance}
     found = figures.lines(content.rows[content.rows["task"] != ASKED])
     asked = figures.lines(content.rows[content.rows["task"] == ASKED])
     drawn = charts.all_of(found, content.rankings)
@@ -109,7 +109,7 @@ def answer(ranking: Ranking) -> str:
     also = f"; {' or '.join(rivals)} may" if rivals else ""
     return (
         f"{leader.name} leads ({ranking.task}, {leader.total:.2f} of 10) with a probability of"
-        f" {leader.first:.0%}{also}"
+        f" {chance(leader.first)}{also}"
     )
 
 

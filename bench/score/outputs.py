@@ -18,7 +18,7 @@ from bench.score import TASKS
 from bench.score.documents import CRITERIA
 from bench.score.evidence import Evidence
 from bench.score.scores import DOCUMENTS, Ranking
-from bench.score.update import Question, Scored, Standing
+from bench.score.update import Question, Scored, Standing, chance
 from bench.text import plain, unmarked
 
 NOT_MEASURED = "not measured"
@@ -87,7 +87,7 @@ def _opinions(ranking: Ranking) -> Grid:
 def _chances(one: Standing) -> tuple[str, str, str]:
     if one.excluded:
         return "", "", ""
-    return f"{one.rank_low}-{one.rank_high}", f"{one.first:.0%}", f"{one.top_three:.0%}"
+    return f"{one.rank_low}-{one.rank_high}", chance(one.first), chance(one.top_three)
 
 
 def _places(ranking: Ranking) -> Grid:
@@ -144,7 +144,7 @@ def turned(ranking: Ranking) -> str:
     leader, turn = ranking.leader, ranking.turn
     if leader.excluded:
         return "nobody can be ranked"
-    start = f"{leader.backend} leads with a probability of {leader.first:.0%}"
+    start = f"{leader.backend} leads with a probability of {chance(leader.first)}"
     if turn is None:
         return f"{start}; no other weight of one criterion would put another first"
     return (

@@ -15,7 +15,7 @@ from bench.errors import EXIT_NO, EXIT_OK
 from bench.score import SERVE, TRAIN, WHOLE, cells, command, documents, musts, scores
 from bench.score.documents import CRITERIA
 from bench.score.musts import MET, REFUSED, UNMEASURED, Answer, Must
-from bench.score.update import Standing
+from bench.score.update import Standing, chance
 from bench.text import plain
 
 NAMES = 3
@@ -123,7 +123,7 @@ def _standing(one: Standing) -> str:
     rest = f"; opinion only: {', '.join(unmeasured)}" if unmeasured else ""
     return (
         f"rank {one.rank}, {one.total:.2f} ({one.low:.2f} to {one.high:.2f}), first with a"
-        f" probability of {one.first:.0%}; strongest in {strong}{rest}"
+        f" probability of {chance(one.first)}; strongest in {strong}{rest}"
     )
 
 

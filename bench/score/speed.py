@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from bench.score import evidence
 from bench.score.evidence import Evidence, Subject
@@ -151,7 +151,7 @@ def _spread(backend: str, rows: pd.DataFrame) -> Iterator[Evidence]:
     sd = math.sqrt(squares / df)
     # The interval of a standard deviation is chi-squared's; a wider spread is a lower share.
     tails = (0.5 - evidence.LEVEL / 2, 0.5 + evidence.LEVEL / 2)
-    low, high = (math.sqrt(squares / float(stats.chi2.ppf(tail, df))) for tail in tails)
+    low, high = (math.sqrt(squares / float(special.chdtri(df, 1 - tail))) for tail in tails)
     yield Evidence(
         Subject(backend, "performance", SPREAD, _cells(rows)),
         *(sd, "of the rate"),

@@ -238,3 +238,10 @@ def _crossing(name: str, leader: Standing, rival: Standing, weights: Weights) ->
         return None
     needed = (their_rest - my_rest) / slope
     return Turn(name, weight, needed, rival.backend) if 0 <= needed <= 1 else None
+
+
+def chance(probability: float) -> str:
+    """A percentage; draws prove nothing, so never all of them or none."""
+    if probability > 0.99:
+        return ">99%"
+    return "<1%" if probability < 0.01 else f"{probability:.0%}"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from bench.cli import main
 from bench.score import cells, documents, scores, speed
-from bench.score.evidence import Evidence, Subject, half
-from bench.score.update import Question, standings, turning
+from bench.score.evidence import Evidence, Subject, half, passed
+from bench.score.update import Question, chance, standings, turning
 from tests.comparing import JAX, TORCH, rows, write
 from tests.rows import capability_row, export_row, failed_row
 
@@ -321,6 +322,23 @@ def test_a_backend_without_a_prior_is_named(tmp_path, capsys):
     path = write(tmp_path / "rows.csv", [*of(TORCH, [1.0]), *of(cell, [2.0])])
     assert main(["score", str(path), "--draws", "100"]) == 0
     assert "do not know them: mine (add a line" in capsys.readouterr().out
+
+
+@given(st.integers(1, 200), st.floats(0, 1))
+@settings(deadline=None)
+def test_wilsons_interval_is_scipys(of, part):
+    yes = round(of * part)
+    found = passed(Subject("torch", "core", "x", ()), yes=yes, of=of)
+    low, high = stats.binomtest(yes, of).proportion_ci(0.95, method="wilson")
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(1.0, ">99%"), (0.991, ">99%"), (0.99, "99%"), (0.5, "50%"), (0.009, "<1%"), (0.0, "<1%")],
+)
+def test_draws_prove_nothing(probability, said):
+    assert chance(probability) == said
 
 
 def test_half_marks():
