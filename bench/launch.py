@@ -83,6 +83,7 @@ class Child:
         job_file = scratch / f"{job.role}.json"
         job.write(job_file)
         ranks = [job.of_rank(rank) for rank in range(job.ranks)]
+        self._rows = [one.row for one in ranks]
         self._ranks = [Pipes(one.commands, one.replies) for one in ranks]
         self._answers: dict[Pipes, dict[str, Any]] = {}
         self._next_look = 0.0
@@ -229,7 +230,7 @@ class Child:
     def _how_it_died(self, code: int) -> tuple[str, str]:
         if code < 0:
             return "crashed", f"{self.phase}: signal {-code} ({signal.Signals(-code).name})"
-        if self.phase == "start" and not self.job.row.exists():
+        if self.phase == "start" and not any(row.exists() for row in self._rows):
             return "env_failed", f"the worker did not start (exit {code}): {self._last_line()}"
         return "crashed", f"{self.phase}: exit code {code} without an answer"
 

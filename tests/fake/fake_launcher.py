@@ -8,11 +8,15 @@ import sys
 import time
 
 
+HEAD_START_S = 0.5  # so that the others may have died before the first rank begins
+
+
 def main(count: int, script: list[str]) -> int:
-    ranks = [
-        subprocess.Popen([sys.executable, *script], env={**os.environ, "RANK": str(rank)})
-        for rank in range(count)
-    ]
+    ranks = []
+    for rank in reversed(range(count)):
+        env = {**os.environ, "RANK": str(rank)}
+        ranks.append(subprocess.Popen([sys.executable, *script], env=env))
+        time.sleep(HEAD_START_S if rank else 0)
     while all(process.poll() is None for process in ranks):
         time.sleep(0.01)
     for process in ranks:
