@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-
 HEAD_START_S = 0.5  # so that the others may have died before the first rank begins
 
 
