@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.contract import Cell
@@ -17,6 +18,19 @@ def thread_names(tasks: Path = TASKS) -> list[str]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             names.append((task / "comm").read_text().strip())
     return names
+
+
+def said(attempt: Callable[[], object]) -> str:
+    """What a framework says when it refuses, in one line; "" where it does not refuse.
+
+    The first line, or the last one where the message is a traceback from below Python.
+    """
+    try:
+        attempt()
+    except Exception as error:  # noqa: BLE001  # each framework has types of its own
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return lines[-1 if lines[0].startswith("Traceback") else 0].strip()
+    return ""
 
 
 def precision(cell: Cell, name: str) -> str | None:

@@ -24,6 +24,7 @@ class Entry:
     settings: keys of ``--setting`` that its adapter knows -> the values each takes; () for any.
     cache_dirs: environment variables that name its compile caches; each cell gets fresh ones.
     env: variables that its processes always need, with the reason in a comment at the entry.
+    device_env: kind of device -> variables that a process on it needs.
     setting_env: setting -> the variable that carries it, for what is read at import.
     tuned_env: variables that the tuned track sets.
     fallbacks: lock to use instead where a lock's packages cannot be found.
@@ -49,6 +50,7 @@ class Entry:
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cache_dirs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    device_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     setting_env: Mapping[str, str] = field(default_factory=dict)
     tuned_env: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)

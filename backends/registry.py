@@ -12,6 +12,12 @@ JAX_ENV = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+JAX_DEVICES = {
+    # Without it JAX falls back to the CPU where it cannot start a device, with a warning only.
+    **{kind: {"JAX_PLATFORMS": f"{kind},cpu"} for kind in ("cuda", "rocm", "tpu")},
+    "cpu": {"JAX_PLATFORMS": "cpu"},
+}
+DEEPSPEED_DEVICES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda"}
 TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
 
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
@@ -53,6 +59,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "jax"},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
+            device_env=JAX_DEVICES,
             public="backends.jax.public",
         ),
         "keras": Entry(
@@ -67,6 +74,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             settings={"keras_backend": ("jax", "tensorflow", "torch")},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
+            device_env=JAX_DEVICES,
             setting_env={"keras_backend": "KERAS_BACKEND"},
             public="backends.keras.public",
             public_lock="public",
@@ -93,7 +101,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
             settings={"zero_stage": ("0", "1", "2", "3")},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
-            env={"DS_ACCELERATOR": "cpu"},
+            device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
             sources=("deepspeed",),
             prepare="backends.deepspeed.ops",
         ),

@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,10 +113,11 @@ def _parser() -> Parser:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Plan, run, print; the rows are on disk one by one."""
-    tasks = grid.plan(options.request(arguments), entry=backends_index.find)
-    how = _how(arguments, again=_again(arguments, tasks))
     # The table is for people and for pipes; progress goes where it cannot disturb either.
     console = Console(stderr=arguments.json, highlight=False)
+    asked = options.request(arguments, say=partial(console.print, soft_wrap=True, markup=False))
+    tasks = grid.plan(asked, entry=backends_index.find)
+    how = _how(arguments, again=_again(arguments, tasks))
     with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
         pilot.run(tasks, file, run_id=run_id, options=how, console=console)
     # In the order of the plan: they ran in a random one.
@@ -148,6 +150,7 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         schedule=arguments.schedule,
         seed=arguments.seed or random.SystemRandom().randrange(1, 2**31),
         again=again,
+        devices=options.devices(arguments),
     )
 
 
@@ -251,7 +254,8 @@ def _env(arguments: argparse.Namespace) -> int:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from bench import calibration  # noqa: PLC0415  # imports pandas, too
 
-    tasks = grid.plan(options.request(arguments), entry=backends_index.find)
+    asked = options.request(arguments, say=print)
+    tasks = grid.plan(asked, entry=backends_index.find)
     tasks = calibration.variants(tasks, options.percents(arguments.slow))
     out = arguments.out or _new_path(arguments, _new_id())
     with _sigterm_as_interrupt():

@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench import backends_index, envs, machine
+from bench.accelerators import choose
 from bench.envs import interpreters, uv
 from bench.errors import EXIT_NO, EXIT_OK, EnvError
 from workloads import cache, packages
@@ -21,6 +22,7 @@ GIB = 2**30
 ROOM_GIB = 10.0  # the largest environment (CUDA) with uv's cache of it
 MEMORY_GIB = 4.0
 ASK_S = 10.0
+EVERY = 1000  # devices: more than a machine has
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,22 @@ def _devices() -> list[Fact]:
         return [Fact("accelerator", "none: no device file of NVIDIA, AMD or a TPU")]
     driver = machine.driver(kind)
     mend = "" if driver or kind == "tpu" else "load the driver's kernel module"
-    return [Fact("accelerator", f"{kind}, driver {driver or 'unknown'}", mend)]
+    return [Fact("accelerator", f"{kind}, driver {driver or 'unknown'}", mend), *_each(kind)]
+
+
+def _each(kind: str) -> list[Fact]:
+    """Every device that may be used here, and whether it is free."""
+    mine = choose.share(kind, (), EVERY)
+    if mine.unread:
+        mend = "install the driver's management library: rows have no facts of the device without"
+        return [Fact(f"accelerator {kind}", mine.unread, mend)]
+    found = []
+    for one in mine.devices:
+        who = choose.busy(replace(mine, devices=(one,)), patience_s=0.0)
+        state = f"{one.name}, {one.memory_mib:.0f} MiB, {one.uuid}" + (f": {who}" if who else "")
+        mend = f"end it, or choose another with --device {kind}:INDEX" if who else ""
+        found.append(Fact(f"accelerator {kind}:{one.index}", state, mend))
+    return found
 
 
 def _interpreters() -> list[Fact]:

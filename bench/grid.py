@@ -42,6 +42,7 @@ class Request:
     capabilities: Sequence[str] = tuple(capabilities.CAPABILITIES)
     batches: Sequence[int] = ()
     settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    device_of: Mapping[str, str] = field(default_factory=dict)  # of backends with one of their own
     brought: Collection[str] = ()  # backends whose interpreter the site provides
     repeats: int = 1
     threads: int = 1
@@ -91,7 +92,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
     found = entry(backend)
     spec_of = cache(workloads.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
-        axes = _axes(request, found, workload)
+        axes = _axes(request, backend, found, workload)
         for model, values in product(workloads.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
             spec = spec_of(workload, model, choice["size"])
@@ -125,13 +126,14 @@ def _asking(cell: Cell, entry: Entry) -> Cell:
     )
 
 
-def _axes(request: Request, entry: Entry, workload: str) -> dict[str, Sequence[Any]]:
+def _axes(request: Request, backend: str, entry: Entry, workload: str) -> dict[str, Sequence[Any]]:
     """The fields of a cell that were left to choose, and the values chosen for each."""
     formats = tuple(entry.formats) if EVERY in request.formats else request.formats
     exports = workload == "export"
+    own = request.device_of.get(backend)
     return {
         "size": request.sizes,
-        "device": request.devices,
+        "device": (own,) if own else request.devices,
         "precision": request.precisions,
         "mode": entry.modes if EVERY in request.modes else request.modes,
         "track": request.tracks,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.contract import Cell
@@ -17,11 +18,12 @@ class Job:
     """One process's work; all paths are absolute.
 
     role: "train"; "export", which writes the file; "serve", which climbs the ladder with it; "try",
-    which asks for a capability.
+    which asks for a capability; "devices", which asks what there is.
     exported: the folder of the exported file; logits: a folder of the exporter's own.
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
     parent: the process id of the harness. rival: module of a public model to measure against.
     capabilities: module of the adapter's functions for a capability's cell.
+    visible: environment variables that say which devices its processes may see.
     ranks: processes that the framework's launcher starts; rank_env: where it says which one it is.
     """
 
@@ -44,6 +46,7 @@ class Job:
     capabilities: str = ""
     ranks: int = 1
     rank_env: str = ""
+    visible: Mapping[str, str] = field(default_factory=dict)
 
     def of_rank(self, rank: int) -> Job:
         """The same with pipes and a row of its own for every rank but the first."""

@@ -116,6 +116,11 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def pids(self) -> list[int]:
+        """The process tree, as last looked at."""
+        return self._tree
+
     def ask(self, do: str, *, deadline: float, **arguments: Any) -> dict[str, Any]:
         """Send one command and wait for its reply.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import workloads
 from bench import backends_index, grid, machine, schedule
+from bench.accelerators import auto, choose
+from bench.accelerators.devices import Devices
 from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
@@ -63,7 +65,28 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument(
         "--size", default="small", help="tiny (seconds) or small (minutes, default)"
     )
-    choice.add_argument("--device", default="auto", help="auto (default), cpu, cuda, rocm, tpu")
+    choice.add_argument(
+        "--device",
+        default="auto",
+        help="auto (default), cpu, cuda, rocm, tpu; which one: cuda:1, cuda:GPU-5fc1, cuda:0+1",
+    )
+    _add_variants(choice)
+    choice.add_argument(
+        "--repeats",
+        type=count,
+        help="fresh processes per cell; default: as --precision-target asks",
+    )
+    choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
+    choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
+    choice.add_argument(
+        "--quality",
+        action="store_true",
+        help="also train for real and record the held-out accuracy",
+    )
+
+
+def _add_variants(choice: argparse._ArgumentGroup) -> None:
+    """In which ways one backend runs one model."""
     choice.add_argument("--precision", default="fp32", help="default: fp32")
     choice.add_argument(
         "--mode", default="default", help="default (the usual one), eager, graph, compiled"
@@ -78,18 +101,6 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="KEY=VALUE[,VALUE]",
         help="a setting of the backend's own; may be given several times",
-    )
-    choice.add_argument(
-        "--repeats",
-        type=count,
-        help="fresh processes per cell; default: as --precision-target asks",
-    )
-    choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
-    choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
-    choice.add_argument(
-        "--quality",
-        action="store_true",
-        help="also train for real and record the held-out accuracy",
     )
 
 
@@ -111,6 +122,9 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="BACKEND=PATH",
         help="use this interpreter in place of an environment of our own",
+    )
+    how.add_argument(
+        "--allow-busy", action="store_true", help="measure on a device that others compute on"
     )
     how.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
     how.add_argument("--memory-limit", type=count, metavar="MIB", help="end a cell that grows past")
@@ -138,16 +152,24 @@ def _add_end(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--report", action="store_true", help="at the end write the page beside --out")
 
 
-def request(arguments: argparse.Namespace) -> grid.Request:
+def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> grid.Request:
+    """What the options ask for; ``say`` is told which device each backend gets by itself."""
     allowed = machine.cpus()
     if arguments.threads and arguments.threads > len(allowed):
         raise UsageError(
             f"--threads {arguments.threads}: only {len(allowed)} CPUs are allowed here"
         )
-    device = machine.likely_device() if arguments.device == "auto" else arguments.device
+    device, asked = choose.named(arguments.device)
     backend = arguments.backend or ",".join(_default_backends())
+    backends = grid.choose("backend", backend, backends_index.names())
+    brought = _brought(arguments.python)
+    own: dict[str, str] = {}
+    if device == "auto":
+        device = machine.likely_device()
+        paths = pythons(arguments.python)
+        own = auto.devices(backends, pythons=paths, brought=brought, asked=asked, say=say)
     return grid.Request(
-        backends=grid.choose("backend", backend, backends_index.names()),
+        backends=backends,
         workloads=grid.choose("workload", arguments.workload, workloads.names()),
         sizes=grid.choose("size", arguments.size, workloads.SIZES),
         devices=grid.choose("device", device, grid.DEVICES),
@@ -160,10 +182,17 @@ def request(arguments: argparse.Namespace) -> grid.Request:
         world_sizes=_counts("--world-size", arguments.world_size),
         capabilities=grid.choose("capability", arguments.capability, CAPABILITIES),
         settings=dict(_setting(text) for text in arguments.setting),
-        brought=_brought(arguments.python),
+        device_of=own,
+        brought=brought,
         repeats=arguments.repeats or 1,
         threads=arguments.threads or len(allowed),
     )
+
+
+def devices(arguments: argparse.Namespace) -> Devices:
+    """The accelerators that the options allow."""
+    asked = choose.named(arguments.device)[1]
+    return Devices(asked, allow_busy=arguments.allow_busy, deadline_s=arguments.timeout)
 
 
 def _of_each(what: str, text: str, known: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import envs, fleet, machine, memory, schedule, scratch
+from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
@@ -44,6 +46,7 @@ class Options:
     schedule: str = schedule.DEFAULT
     seed: int = 0
     again: Again | None = None
+    devices: Devices = field(default_factory=Devices)
 
 
 def run(
@@ -148,11 +151,15 @@ class _Pilot:
 def _make_ready(tasks: list[Task], tools: Tools) -> None:
     """Install and prepare everything first: nothing else may run while a worker measures."""
     cells = [task.cell for task in tasks if task.refused is None]
+    tools.devices.check(cells)
     for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
         tools.prepared(model, size)
     users = [user for cell in cells for user in (cell, consumer_of(cell))]
     # What cannot be built is remembered: its cells become rows.
     envs.each(tools.environment, [(user.backend, user.device) for user in users])
+    for user in users:
+        with contextlib.suppress(EnvError):  # its row will say so
+            tools.devices.lacks(user, tools.environment)
 
 
 def _tools(options: Options, progress: Progress) -> Tools:
@@ -176,6 +183,7 @@ def _tools(options: Options, progress: Progress) -> Tools:
         quality=options.quality,
         timeout_s=options.timeout_s,
         memory_limit=options.memory_limit,
+        devices=options.devices,
     )
 
 

@@ -10,13 +10,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from backends.entry import Entry
 from bench import capabilities, clock, machine
+from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.envs import Env
@@ -43,6 +44,7 @@ class Tools:
     environment: Callable[[str, str], Env]  # of a backend on a device; raises EnvError
     prepared: Callable[[str, str], Prepared]  # of a model and size
     say: Callable[[str], None]  # the phase, for the progress line
+    devices: Devices = field(default_factory=Devices)
     quality: bool = False
     timeout_s: float | None = None
     memory_limit: int | None = None
@@ -66,15 +68,27 @@ def run_cell(task: Task, tools: Tools) -> Outcome:
 def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
     """The same in ``pace.turns`` turns: it pauses before each, and once more after the last."""
     watch = Watch()
-    outcome = Outcome({"status": "unsupported", "reason": task.refused})
-    if task.refused is None:
-        try:
+    try:
+        if reason := _refused(task, tools):
+            outcome = Outcome({"status": "unsupported", "reason": reason})
+        else:
             with scratch_folder() as scratch:
                 outcome = yield from _Run(task, tools, scratch, pace=pace, watch=watch).outcome()
-        except EnvError as error:
-            outcome = Outcome({"status": "env_failed", "reason": str(error)})
+    except EnvError as error:
+        outcome = Outcome({"status": "env_failed", "reason": str(error)})
     outcome.row["wall_s"] = watch.seconds()
     return outcome
+
+
+def _refused(task: Task, tools: Tools) -> str | None:
+    """What the plan knew already; or that this backend, or the exported file's reader, lacks the
+    device.
+    """
+    if task.refused is not None:
+        return task.refused
+    users = {cell.backend: cell for cell in (task.cell, consumer_of(task.cell))}
+    lacks = (tools.devices.lacks(cell, tools.environment) for cell in users.values())
+    return next(filter(None, lacks), None)
 
 
 class _Run:
@@ -90,6 +104,7 @@ class _Run:
         self.tools = tools
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
+        self.gauge = tools.devices.gauge(self.cell)
         self.files = tools.prepared(self.cell.model, self.cell.size)
         self.budget_s = tools.timeout_s or task.spec.deadline_s
         self.logs: list[str] = []
@@ -117,7 +132,7 @@ class _Run:
     def _outcome(self, row: Row, times: Times, ended: Ended | None) -> Outcome:
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
-        return Outcome(row, times, "".join(self.logs))
+        return Outcome(row | self.gauge.columns(), times, "".join(self.logs))
 
     def _try(self) -> Generator[Child | None, None, tuple[Row, Ended | None]]:
         """A capability's processes: what one says last, the next is told with its last command."""
@@ -189,11 +204,21 @@ class _Run:
             capabilities=entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
+            visible=self.tools.devices.share(cell).env,
         )
 
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
-        return child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
+        reply = child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
+        self.gauge.look(child.pids, context=do == "start")
+        return reply
+
+    def _timed(self, child: Child, **arguments: Any) -> None:
+        def run() -> list[int]:
+            taken: list[int] = self._ask(child, "run", **arguments)["block_ns"]
+            return taken
+
+        self.gauge.timed(run)
 
     def _prime(self, child: Child) -> Script:
         """Fill the compile caches; the process that is measured then finds them warm."""
@@ -265,7 +290,7 @@ class _Run:
         discard = pace.discard if step_s < SLOW_S else 0
         for _ in range(pace.turns):
             yield from self.watch.pause(child)
-            self._ask(child, "run", blocks=each, discard=discard)
+            self._timed(child, blocks=each, discard=discard)
         yield from self.watch.pause(None)
         # Of slow steps the blocks are enough: each is one.
         least = spec.steps_min if step_s < SLOW_S else 1

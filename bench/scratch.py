@@ -55,6 +55,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
     env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
     env.update(entry.env)
+    env.update(entry.device_env.get(job.cell.device, {}))
     for setting, value in job.cell.settings.items():
         if setting in entry.setting_env:
             env[entry.setting_env[setting]] = value
@@ -63,6 +64,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
     modules = filter(None, (entry.module, entry.public, entry.capabilities))
+    env.update(job.visible)
     env.update(
         {
             MARK: str(scratch),

@@ -25,6 +25,7 @@ from typing import Any, Union
 from bench import ladder, memory
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
+from bench.inventory import Inventory
 from bench.job import Job
 from bench.session import Session
 from bench.trial import Trial
@@ -40,7 +41,7 @@ LAUNCHED = "BENCH_LAUNCHED"
 RANK = Path(__file__).parent / "rank" / "worker.py"
 """Launchers want a script; its folder becomes the first of ``sys.path`` and holds nothing else."""
 
-Work = Union[Session, Duel]
+Work = Union[Session, Duel, Inventory]
 
 
 def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +96,8 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _session(job: Job) -> Work:
+    if job.role == "devices":
+        return Inventory(job)
     if job.rival:
         return Duel(job)
     return Trial(job) if job.cell.capability else Session(job)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -31,17 +30,13 @@ from bench.contract import Batches, Cell, Program, Settings, Weights
 NAME = "deepspeed"
 DIST = "deepspeed"
 launch = parallel.launch
+devices = plain.devices
+absent = plain.absent
 check = plain.check
 load = plain.load
 gemm = plain.gemm
 stream = plain.stream
 peak_device_bytes = plain.peak_device_bytes
-
-
-@cache
-def devices() -> list[str]:
-    """The one kind that DeepSpeed's accelerator stands for in this process."""
-    return [get_accelerator().device_name()]
 
 
 def unsupported(cell: Cell) -> str | None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.backend import clear_backends
 
 from backends import answers
-from backends.jax import exports, models, parallel, programs
+from backends.jax import exports, models, parallel, platforms, programs
 from backends.jax.programs import DTYPES, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
@@ -19,17 +19,15 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported
 NAME = "jax"
 DIST = "jax"
 launch = contract.one_process
+devices = platforms.kinds
 
 POOL = "tf_XLAEigen"
 """What XLA calls the threads that its operators run on."""
 
 
-def devices() -> list[str]:
-    """The kind of the default device, in the core's words; JAX starts only what computes."""
-    found = jax.devices()[0]
-    if found.platform != "gpu":
-        return [found.platform]
-    return ["rocm" if "rocm" in found.client.platform_version else "cuda"]
+def absent(device: str) -> str:
+    """What JAX says where it is asked for a device that it has not."""
+    return answers.said(lambda: jax.devices(device))
 
 
 def unsupported(cell: Cell) -> str | None:

@@ -26,10 +26,13 @@ POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"
 
 
 def devices() -> list[str]:
-    """Nothing is probed: it would start jax before ``setup`` has chosen its threads, and the lock
-    holds CPU builds of all three engines.
-    """
-    return ["cpu"]
+    """What the engine has."""
+    return list(engine().devices())
+
+
+def absent(device: str) -> str:
+    """What the engine says where it is asked for a device that it has not."""
+    return answers.said(lambda: engine().ask_for(device))
 
 
 def unsupported(cell: Cell) -> str | None:

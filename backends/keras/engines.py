@@ -42,6 +42,14 @@ class Engine:
 class Jax(Engine):
     """Always under XLA: ``eager`` compiles each operation by itself."""
 
+    def devices(self) -> list[str]:
+        from backends.jax import platforms  # noqa: PLC0415  # imports jax, which others lack
+
+        return platforms.kinds()
+
+    def ask_for(self, device: str) -> object:
+        return self.tool.devices(device)
+
     def set_threads(self, threads: int) -> None:
         """XLA starts a thread for each CPU that the process may use, when jax first computes."""
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -68,6 +76,15 @@ class TensorFlow(Engine):
     """Graphs, with or without XLA, or eager."""
 
     modes = ("compiled", "graph", "eager")
+
+    def devices(self) -> list[str]:
+        gpu = self.tool.test.is_built_with_cuda() and self.tool.config.list_physical_devices("GPU")
+        return ["cpu", "cuda"] if gpu else ["cpu"]
+
+    def ask_for(self, device: str) -> object:
+        self.tool.config.set_soft_device_placement(False)  # or it would take another one
+        with self.tool.device(f"/device:{'TPU' if device == 'tpu' else 'GPU'}:0"):
+            return self.tool.identity(1.0)
 
     def set_threads(self, threads: int) -> None:
         self.tool.config.threading.set_intra_op_parallelism_threads(threads)
@@ -96,6 +113,14 @@ class TensorFlow(Engine):
 class Torch(Engine):
     """Eager as a rule; ``compiled`` is torch.compile around the step."""
 
+    def devices(self) -> list[str]:
+        if not self.tool.cuda.is_available():
+            return ["cpu"]
+        return ["cpu", "rocm" if self.tool.version.hip else "cuda"]
+
+    def ask_for(self, device: str) -> object:
+        return self.tool.ones(1, device={"rocm": "cuda", "tpu": "xla"}.get(device, device))
+
     def set_threads(self, threads: int) -> None:
         self.tool.set_num_threads(threads)
         if self.tool.get_num_interop_threads() != 1:  # it can be set only once
@@ -108,10 +133,17 @@ class Torch(Engine):
         }
 
     def place(self, array: np.ndarray) -> Tensor:
-        return self.tool.from_numpy(array.copy())  # torch has no read-only tensors
+        placed = self.tool.from_numpy(array.copy())  # torch has no read-only tensors
+        return placed.to(self._device())
 
     def wait(self) -> None:
         """A CPU's operators return when they are done."""
+        if self._device() == "cuda":
+            self.tool.cuda.synchronize()
+
+    def _device(self) -> str:
+        """Where Keras puts its variables: on a GPU if torch sees one."""
+        return "cuda" if self.tool.cuda.is_available() else "cpu"
 
 
 ENGINES: dict[str, Any] = {"jax": Jax, "tensorflow": TensorFlow, "torch": Torch}

@@ -23,6 +23,7 @@ DIST = "lightning"
 launch = plain.launch
 devices = plain.devices
 export = plain.export
+absent = plain.absent
 check = plain.check
 load = plain.load
 gemm = plain.gemm

@@ -33,6 +33,11 @@ def devices() -> list[str]:
     return ["cpu"]
 
 
+def absent(device: str) -> str:
+    """What MindSpore says where it is asked for a device that it has not."""
+    return answers.said(lambda: ms.set_device("GPU" if device in ("cuda", "rocm") else device))
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     return answers.precision(cell, "MindSpore") or _precision(cell) or _sharding(cell)

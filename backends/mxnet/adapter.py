@@ -39,6 +39,11 @@ def devices() -> list[str]:
     return ["cpu"]
 
 
+def absent(device: str) -> str:
+    """What MXNet says where it is asked for a device that it has not; it knows GPUs only."""
+    return answers.said(lambda: mx.nd.ones((1,), ctx=mx.gpu()).wait_to_read())
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     return answers.precision(cell, "MXNet") or _precision(cell) or _mode(cell) or _sharding(cell)

@@ -37,6 +37,12 @@ def devices() -> list[str]:
     return found
 
 
+def absent(device: str) -> str:
+    """ONNX Runtime takes the CPU instead and only warns; its list says what there would be."""
+    there = ", ".join(ort.get_available_providers())
+    return f"its providers are {there}, of which none works on {device}"
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     if cell.trains:

@@ -32,6 +32,11 @@ def devices() -> list[str]:
     return ["cpu"]
 
 
+def absent(device: str) -> str:
+    """What Paddle says where it is asked for a device that it has not."""
+    return answers.said(lambda: paddle.set_device("xpu" if device == "tpu" else "gpu"))
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     return answers.precision(cell, "Paddle") or _precision(cell)

@@ -42,6 +42,18 @@ def devices() -> list[str]:
     return ["cpu", "cuda"] if gpu else ["cpu"]
 
 
+def absent(device: str) -> str:
+    """What TensorFlow says of a device that it has not, when it may not take another one."""
+    name = "TPU" if device == "tpu" else "GPU"
+    tf.config.set_soft_device_placement(False)
+
+    def place() -> None:
+        with tf.device(f"/device:{name}:0"):
+            tf.identity(1.0)
+
+    return answers.said(place)
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     return answers.precision(cell, "TensorFlow") or _precision(cell) or _format(cell)

@@ -45,6 +45,12 @@ def devices() -> list[str]:
     return found
 
 
+def absent(device: str) -> str:
+    """What torch says where it is asked for what it has not; ROCm's builds call it cuda."""
+    name = {"rocm": "cuda", "tpu": "xla"}.get(device, device)
+    return answers.said(lambda: torch.ones(1, device=name))
+
+
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     return answers.precision(cell, "torch") or _precision(cell) or _compiler(cell)

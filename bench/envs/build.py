@@ -190,7 +190,7 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
             uv.run([*sync, *special], log=log)
         except EnvError as second:
             raise uv.NotFoundError(f"{error}; with {' '.join(special)}: {second}") from second
-    env = {**uv.environment(), **entry.env}
+    env = {**uv.environment(), **entry.env, **entry.device_env.get(device, {})}
     if entry.prepare:
         log(f"{backend}: running {entry.prepare} in it")
         interpreters.prepare(interpreter(place), entry.prepare, env=env)

@@ -6,15 +6,10 @@ files: they never change within a schema version. New columns are appended to ``
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from bench.rows.column import Column
+from bench.rows.further import FURTHER
 
 VERSION = 1
-
-Kind = Literal["text", "int", "float", "bool", "json", "time"]
-
-Row = dict[str, Any]
-"""Column -> value. ``text`` is str, ``time`` an aware datetime, ``json`` plain JSON values. What
-could not be measured is None, or "" in a text column; a missing key means the same."""
 
 STATUSES = (
     "ok",
@@ -30,15 +25,6 @@ STATUSES = (
 PARITIES = ("passed", "failed")
 RUNGS = ("none", "exported", "checked", "loaded", "numerics", "dynamic_batch", "latency")
 CACHES = ("cold", "warm")
-
-
-class Column(NamedTuple):
-    """One column; ``unit`` is "" where there is none, ``doc`` says what it is and its source."""
-
-    name: str
-    kind: Kind
-    unit: str
-    doc: str
 
 
 _IDENTITY = (
@@ -208,77 +194,6 @@ _MACHINE = (
     Column("env_python", "text", "", "version of the interpreter that ran the backend"),
     Column("settings", "json", "", "what was in force, read back from the framework"),
     Column("git_rev", "text", "", "commit of this program; `+` after it: with local changes"),
-)
-
-FURTHER = (
-    Column("wall_s", "float", "s", "the whole cell, from starting its process to reaping it"),
-    Column("parity_s", "float", "s", "the parity gate; it may hold the first step"),
-    Column("warmup_s", "float", "s", "warming up"),
-    Column(
-        "measure_s", "float", "s", "timed blocks, latency steps and the machine's rates together"
-    ),
-    Column(
-        "measure_peak_host_mib",
-        "float",
-        "MiB",
-        "the worker's VmHWM since it was reset after warming up: the peak of steady work",
-    ),
-    Column("tokens_per_s", "float", "tokens/s", "text only: tokens handled, padding included"),
-    Column("real_tokens_per_s", "float", "tokens/s", "text only: tokens handled without padding"),
-    Column("compile_cache", "text", "", "cold: fresh cache folders; warm: a second process's"),
-    Column("accuracy", "float", "1", "held-out accuracy after quality training, or of the file"),
-    Column("accuracy_start", "float", "1", "held-out accuracy before quality training"),
-    Column("accuracy_reference", "float", "1", "the float64 reference's on the same samples"),
-    Column("quality_steps", "int", "steps", "training steps of `--quality`"),
-    Column(
-        "gemm_tflops",
-        "float",
-        "TFLOP/s",
-        "one process's square matrix product in the declared precision, best size and time;"
-        " measured by the same worker",
-    ),
-    Column(
-        "device_tflops",
-        "float",
-        "TFLOP/s",
-        "the same product in the fastest floating-point precision that the backend offers",
-    ),
-    Column(
-        "memory_gb_s",
-        "float",
-        "GB/s",
-        "read and written by one process that adds 1 to 2^24 float32 numbers or more, best of 5;"
-        " where the framework allocates the result, that too",
-    ),
-    Column(
-        "launch_us",
-        "float",
-        "us",
-        "median time of the same addition to a single number, waited for",
-    ),
-    Column("infer_steps", "int", "calls", "inference calls inside the timed blocks"),
-    Column(
-        "archived",
-        "text",
-        "",
-        "since when the framework's upstream is archived; empty while it is maintained",
-    ),
-    Column(
-        "schedule",
-        "text",
-        "",
-        "how the run's cells lay in time: baton (turns, block by block), interleaved, sequential",
-    ),
-    Column("seed", "int", "", "seed of the run's order"),
-    Column("fleet", "text", "", "the workers that took turns with this one have the same"),
-    Column(
-        "idle_cpu",
-        "float",
-        "1",
-        "in a fleet: CPU seconds of this worker a second in which another had its turn; what spins"
-        " while it waits disturbs the others",
-    ),
-    Column("capability", "text", "", "the question of a row of that workload; else empty"),
 )
 
 FIXED = _IDENTITY + _OUTCOME + _SPEED + _PARITY + _EXPORT + _MACHINE

@@ -13,7 +13,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from bench.rows.columns import CACHES, COLUMNS, PARITIES, RUNGS, STATUSES, VERSION, Row
+from bench.rows.column import Row
+from bench.rows.columns import CACHES, COLUMNS, PARITIES, RUNGS, STATUSES, VERSION
 
 TEXT_LIMIT = 20_000
 """Characters of a text or JSON value: six times as many, fully escaped, is what csv still reads."""

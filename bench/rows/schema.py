@@ -23,21 +23,19 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.rows.column import Column, Kind, Row
 from bench.rows.columns import (
     BY_NAME,
     CACHES,
     COLUMNS,
     FIXED,
-    FURTHER,
     PARITIES,
     RUNGS,
     STATUSES,
     VERSION,
-    Column,
-    Kind,
-    Row,
 )
 from bench.rows.consistency import contradictions
+from bench.rows.further import FURTHER
 
 __all__ = [
     "BY_NAME",

@@ -27,7 +27,7 @@ DISTINCT = 3  # train batches: the fourth step starts from the first again
 STEPS = 6
 GATE, OTHER = 0, 1  # infer batches of two sizes
 NAMES = (
-    *("devices", "unsupported", "setup", "effective", "build", "export", "check", "load"),
+    *("devices", "absent", "unsupported", "setup", "effective", "build", "export", "check", "load"),
     *("gemm", "stream", "peak_device_bytes", "launch"),
 )
 QUESTIONS = ("save", "restore", "flexible", "tensors", "take", "give")
@@ -69,6 +69,7 @@ def describe(task: Task) -> dict[str, Any]:
         "name": adapter.NAME,
         "dist": adapter.DIST,
         "devices": adapter.devices(),
+        "absent": adapter.absent("cuda"),
         "unsupported": answers,
         "incapable": [name for name in QUESTIONS if not callable(getattr(can, name, None))],
         "launch": adapter.launch(dataclasses.replace(task.cell, world_size=2)),

@@ -29,7 +29,14 @@ FOUND: dict[str, object] = {}
 
 
 def devices() -> list[str]:
-    return ["cpu"]
+    """``--setting has=cuda``: it has one; has=hang and the like: so ends looking for one."""
+    has = os.environ.get("FAKE_HAS", "")
+    misbehave(has)
+    return ["cpu", has] if has == "cuda" else ["cpu"]
+
+
+def absent(device: str) -> str:
+    return f"the fake driver has no {device}"
 
 
 def unsupported(cell: Cell) -> str | None:

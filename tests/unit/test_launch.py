@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.launch import Child, Ended, Log
 
 # All that an environment depends on.
-CELL = SimpleNamespace(threads=3, settings={}, track="out-of-box")
+CELL = SimpleNamespace(threads=3, settings={}, track="out-of-box", device="cpu")
 PATIENCE_S = 60  # for the kernel to do what it was told; no test passes or fails by less
 
 
@@ -49,7 +49,7 @@ def environment(tmp_path, monkeypatch):
         for name, value in dict(inherited).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("BENCH_CACHE", "/data/cache")
-        job = SimpleNamespace(cell=cell)
+        job = SimpleNamespace(cell=cell, visible={})
         return scratch_module.child_env(entry(**changes), job, tmp_path, tmp_path / "caches")
 
     return make
@@ -122,7 +122,9 @@ def test_what_is_read_at_import_comes_from_the_cell(environment):
         "setting_env": {"engine": "ENGINE"},
         "tuned_env": {"ISA": "AVX2"},
     }
-    asked = SimpleNamespace(threads=1, settings={"engine": "other", "x": "y"}, track="tuned")
+    asked = SimpleNamespace(
+        threads=1, settings={"engine": "other", "x": "y"}, track="tuned", device="cpu"
+    )
     assert environment(**theirs)["ENGINE"] == "usual"
     assert "ISA" not in environment(**theirs)
     found = environment(cell=asked, **theirs)

@@ -1,0 +1,104 @@
+"""The columns after the fixed ones, in the order in which they came; new ones go to the end."""
+
+from __future__ import annotations
+
+from bench.rows.column import Column
+
+FURTHER = (
+    Column("wall_s", "float", "s", "the whole cell, from starting its process to reaping it"),
+    Column("parity_s", "float", "s", "the parity gate; it may hold the first step"),
+    Column("warmup_s", "float", "s", "warming up"),
+    Column(
+        "measure_s", "float", "s", "timed blocks, latency steps and the machine's rates together"
+    ),
+    Column(
+        "measure_peak_host_mib",
+        "float",
+        "MiB",
+        "the worker's VmHWM since it was reset after warming up: the peak of steady work",
+    ),
+    Column("tokens_per_s", "float", "tokens/s", "text only: tokens handled, padding included"),
+    Column("real_tokens_per_s", "float", "tokens/s", "text only: tokens handled without padding"),
+    Column("compile_cache", "text", "", "cold: fresh cache folders; warm: a second process's"),
+    Column("accuracy", "float", "1", "held-out accuracy after quality training, or of the file"),
+    Column("accuracy_start", "float", "1", "held-out accuracy before quality training"),
+    Column("accuracy_reference", "float", "1", "the float64 reference's on the same samples"),
+    Column("quality_steps", "int", "steps", "training steps of `--quality`"),
+    Column(
+        "gemm_tflops",
+        "float",
+        "TFLOP/s",
+        "one process's square matrix product in the declared precision, best size and time;"
+        " measured by the same worker",
+    ),
+    Column(
+        "device_tflops",
+        "float",
+        "TFLOP/s",
+        "the same product in the fastest floating-point precision that the backend offers",
+    ),
+    Column(
+        "memory_gb_s",
+        "float",
+        "GB/s",
+        "read and written by one process that adds 1 to 2^24 float32 numbers or more, best of 5;"
+        " where the framework allocates the result, that too",
+    ),
+    Column(
+        "launch_us",
+        "float",
+        "us",
+        "median time of the same addition to a single number, waited for",
+    ),
+    Column("infer_steps", "int", "calls", "inference calls inside the timed blocks"),
+    Column(
+        "archived",
+        "text",
+        "",
+        "since when the framework's upstream is archived; empty while it is maintained",
+    ),
+    Column(
+        "schedule",
+        "text",
+        "",
+        "how the run's cells lay in time: baton (turns, block by block), interleaved, sequential",
+    ),
+    Column("seed", "int", "", "seed of the run's order"),
+    Column("fleet", "text", "", "the workers that took turns with this one have the same"),
+    Column(
+        "idle_cpu",
+        "float",
+        "1",
+        "in a fleet: CPU seconds of this worker a second in which another had its turn; what spins"
+        " while it waits disturbs the others",
+    ),
+    Column("capability", "text", "", "the question of a row of that workload; else empty"),
+    Column(
+        "peak_driver_mib",
+        "float",
+        "MiB",
+        "most device memory of the cell's processes that was seen between commands, as the driver"
+        " counts it; where it tells no process apart, how much more of the device was in use",
+    ),
+    Column(
+        "context_mib",
+        "float",
+        "MiB",
+        "the same once the framework has started on the device and before there is a model: its"
+        " context, its libraries, and what it takes in advance",
+    ),
+    Column(
+        "energy_above_idle_j",
+        "float",
+        "J",
+        "energy_j less what the devices draw while nothing runs, over the timed blocks; idle is the"
+        " least that the run has seen before a cell",
+    ),
+    Column(
+        "accelerators",
+        "json",
+        "",
+        "each device: name, memory, driver, ECC, partition; clocks, power, temperature, throttling"
+        " and processes before the cell and right after its last timed block (NVML, AMD SMI)",
+    ),
+)
