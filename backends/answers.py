@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 from bench.contract import Cell
@@ -18,6 +19,11 @@ def thread_names(tasks: Path = TASKS) -> list[str]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             names.append((task / "comm").read_text().strip())
     return names
+
+
+def distribution(*names: str) -> str:
+    """The first of a framework's distributions that is installed: some have one for each device."""
+    return next((name for name in names if any(metadata.distributions(name=name))), names[0])
 
 
 def said(attempt: Callable[[], object]) -> str:

@@ -17,6 +17,7 @@ class Entry:
     module: dotted name of the adapter, imported only by a worker.
     python: the interpreter its lock was made for.
     locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
+    unlocked: devices that its framework runs on and that have no lock -> why not.
     modes: the modes it has; the first is its usual one (``default``).
     usual: where another mode is usual under a setting, written ``key=value``: that mode.
     imports: what the health check of an environment imports.
@@ -46,6 +47,7 @@ class Entry:
     modes: tuple[str, ...]
     imports: tuple[str, ...]
     formats: Mapping[str, str]
+    unlocked: Mapping[str, str] = field(default_factory=dict)
     usual: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cache_dirs: tuple[str, ...] = ()

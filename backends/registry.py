@@ -18,6 +18,7 @@ JAX_DEVICES = {
     "cpu": {"JAX_PLATFORMS": "cpu"},
 }
 DEEPSPEED_DEVICES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda"}
+TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
 TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
 
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
@@ -26,6 +27,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.torch.adapter",
             python="3.11",
             locks=("cpu", "cuda"),
+            unlocked={"rocm": TORCH_ROCM},
             capabilities="backends.torch.capabilities",
             rank_env="RANK",
             modes=("eager", "compiled"),
@@ -41,7 +43,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.tensorflow.adapter",
             python="3.11",
             capabilities="backends.tensorflow.capabilities",
-            locks=("cpu",),
+            locks=("cpu", "cuda"),
+            unlocked={"rocm": "tensorflow-rocm ended in 2024"},
             modes=("graph", "compiled", "eager"),
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
             formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
@@ -53,7 +56,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.jax.adapter",
             python="3.11",
             capabilities="backends.jax.capabilities",
-            locks=("cpu",),
+            locks=("cpu", "cuda", "rocm", "tpu"),
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),
             formats={"onnx": "onnxruntime", "native": "jax"},
@@ -66,7 +69,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.keras.adapter",
             python="3.11",
             capabilities="backends.keras.capabilities",
-            locks=("cpu",),
+            locks=("cpu", "cuda"),
             modes=("compiled", "graph", "eager"),
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},
             imports=("jax", "torch", "tensorflow", "greenlet"),
@@ -84,7 +87,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             capabilities="backends.lightning.capabilities",
             rank_env="RANK",
-            locks=("cpu",),
+            locks=("cpu", "cuda"),
+            unlocked={"rocm": TORCH_ROCM},
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "lightning"},
@@ -95,7 +99,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             capabilities="backends.deepspeed.capabilities",
             rank_env="RANK",
-            locks=("cpu",),
+            locks=("cpu", "cuda"),
+            unlocked={"rocm": TORCH_ROCM},
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
@@ -110,6 +115,10 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             capabilities="backends.mxnet.capabilities",
             locks=("cpu",),
+            unlocked={
+                "cuda": "its newest build on the package index is for CUDA 11.2, which it does not"
+                " bring",
+            },
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
             formats={"onnx": "onnxruntime", "native": "mxnet"},
@@ -124,6 +133,11 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             capabilities="backends.paddle.capabilities",
             rank_env="PADDLE_TRAINER_ID",
             locks=("cpu",),
+            unlocked={
+                "cuda": "paddlepaddle-gpu ended at 2.6.2 on the package index; newer ones are on"
+                " Paddle's own",
+                "rocm": "its ROCm build is on Paddle's own index only",
+            },
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
@@ -138,6 +152,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             capabilities="backends.mindspore.capabilities",
             rank_env="RANK_ID",
             locks=("cpu",),
+            unlocked={"cuda": "mindspore-gpu ended at 1.10.0 on the package index"},
             modes=("eager", "compiled"),
             imports=("mindspore",),
             formats={"onnx": "onnxruntime", "native": "mindspore"},
@@ -153,7 +168,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             capabilities="backends.onnxruntime.capabilities",
             trains=False,
-            locks=("cpu",),
+            locks=("cpu", "cuda"),
+            unlocked={"rocm": "its builds for ROCm are on AMD's own index only"},
             modes=("compiled",),
             imports=("onnxruntime", "onnx"),
             formats={"onnx": "onnxruntime"},

@@ -108,7 +108,8 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 **choice,
             )
             cell = _asking(cell, found) if cell.capability else cell
-            yield cell, spec, _refused(cell, found, brought=backend in request.brought)
+            refused = _refused(cell, found, brought=backend in request.brought)
+            yield cell, spec, refused or _reader(cell, entry, request.brought)
 
 
 def _asking(cell: Cell, entry: Entry) -> Cell:
@@ -157,10 +158,7 @@ def _mode(asked: str, settings: Mapping[str, str], entry: Entry) -> str:
 def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
     """What the registry alone already answers."""
     if not brought and cell.device not in entry.locks:
-        return (
-            f"there is no lock of {cell.backend} for {cell.device}: "
-            f"bring an interpreter with --python {cell.backend}=PATH"
-        )
+        return unlocked(cell.backend, cell.device, entry)
     if cell.mode not in entry.modes:
         return f"{cell.backend} has no {cell.mode} mode: it has {' and '.join(entry.modes)}"
     if cell.format and cell.format not in entry.formats:
@@ -168,6 +166,24 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
     if cell.compile_cache == "warm" and not entry.cache_dirs:
         return f"{cell.backend} keeps no compiled code for a second process to find"
     return _not_there_yet(cell, entry) or _unknown_setting(cell, entry)
+
+
+def unlocked(backend: str, device: str, entry: Entry) -> str:
+    """That a backend has no lock for a device, why, and the way around it."""
+    why = f" ({entry.unlocked[device]})" if device in entry.unlocked else ""
+    mend = f"bring an interpreter with --python {backend}=PATH"
+    return f"there is no lock of {backend} for {device}{why}: {mend}"
+
+
+def _reader(cell: Cell, entry: Callable[[str], Entry], brought: Collection[str]) -> str | None:
+    """The backend that reads an exported file needs the same device."""
+    if cell.workload != "export":
+        return None
+    reader = entry(cell.backend).formats.get(cell.format, cell.backend)
+    if reader == cell.backend or reader in brought or cell.device in entry(reader).locks:
+        return None
+    said = unlocked(reader, cell.device, entry(reader))
+    return f"{cell.format} files are read by {reader}, and {said}"
 
 
 def _not_there_yet(cell: Cell, entry: Entry) -> str | None:

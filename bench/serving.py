@@ -15,15 +15,12 @@ Row = dict[str, Any]
 def consumer_of(cell: Cell) -> Cell:
     """The cell whose process reads an export back: the registry names the backend for the format.
 
-    Another backend gets its own usual mode, and the CPU where it has no lock for the device: what
-    is judged is the file, not the exporter's options.
+    Another backend gets its own usual mode: what is judged is the file, not the exporter's options.
     """
     backend = find(cell.backend).formats.get(cell.format, cell.backend)
     if backend == cell.backend:
         return cell
-    entry = find(backend)
-    device = cell.device if cell.device in entry.locks else "cpu"
-    return replace(cell, backend=backend, mode=entry.modes[0], device=device, settings={})
+    return replace(cell, backend=backend, mode=find(backend).modes[0], settings={})
 
 
 def merged(exported: Row, served: Row, *, consumer: str) -> Row:

@@ -3,7 +3,8 @@
 It appends its arguments to FOLDER/calls, makes ``bin/python`` as a script that runs this
 interpreter, and obeys what a test has put into FOLDER: ``not-found`` (file names of locks whose
 packages do not exist), ``cured-by`` (an option that makes them exist), ``broken`` (fail as after
-a network error), and ``gate`` (a FIFO: wait there until someone writes).
+a network error), ``hidden`` (a folder of wheels has another build) and ``gate`` (a FIFO: wait there
+until someone writes).
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def obey(folder: Path, arguments: list[str]) -> int:
     if missing.exists() and lock.name in missing.read_text(encoding="utf-8") and not cured:
         sys.stderr.write("error: No solution found when resolving dependencies\n")
         sys.stderr.write(f"  cause: Because there is no version of {lock.stem}\n")
+        return 1
+    if (folder / "hidden").exists() and "--find-links" in arguments:
+        sys.stderr.write("error: Failed to download `package==1+other`\n")
+        sys.stderr.write("  cause: no hashes were provided or computed for: package==1+other\n")
         return 1
     if (folder / "broken").exists():
         sys.stderr.write("Resolved 1 package\nerror: Request failed after 3 retries\n")

@@ -41,7 +41,7 @@ peak_device_bytes = plain.peak_device_bytes
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return plain.unsupported(cell) or _compiler(cell) or _operators()
+    return plain.unsupported(cell) or _compiler(cell) or _operators(cell)
 
 
 def _compiler(cell: Cell) -> str | None:
@@ -52,9 +52,9 @@ def _compiler(cell: Cell) -> str | None:
     return None
 
 
-def _operators() -> str | None:
-    """Nothing is compiled in a run: the operators come with the environment."""
-    if missing := ops.missing():
+def _operators(cell: Cell) -> str | None:
+    """Nothing is compiled in a run: a CPU's operators come with the environment."""
+    if cell.device == "cpu" and (missing := ops.missing()):
         return (
             f"DeepSpeed's operators are not built in this environment ({', '.join(missing)}): "
             "run `python -m backends.deepspeed.ops` with its interpreter"
@@ -71,8 +71,14 @@ def setup(cell: Cell) -> None:
         # As a launcher says it. The store is in memory: one process needs no port and no file.
         os.environ["LOCAL_RANK"] = "0"
         store = distributed.HashStore()
-        distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    deepspeed.init_distributed("gloo", auto_mpi_discovery=False, verbose=False)
+        distributed.init_process_group(communication(), store=store, rank=0, world_size=1)
+    deepspeed.init_distributed(communication(), auto_mpi_discovery=False, verbose=False)
+
+
+def communication() -> str:
+    """What DeepSpeed's processes talk over: NCCL (RCCL) on GPUs, gloo on CPUs."""
+    gpu = get_accelerator().device_name() == "cuda"
+    return str(get_accelerator().communication_backend_name()) if gpu else "gloo"
 
 
 def effective(cell: Cell) -> Settings:

@@ -1,4 +1,4 @@
-"""DeepSpeed's C++ operators: built when the environment is made, and afterwards only loaded.
+"""DeepSpeed's C++ operators for CPUs: built when the environment is made, and afterwards only loaded.
 
 ``python -m backends.deepspeed.ops`` builds them with the interpreter that runs it, into a folder of
 its environment. ``ready`` says where they lie; it comes before DeepSpeed is imported.
@@ -33,6 +33,8 @@ def missing() -> list[str]:
 
 def main() -> None:
     ready()
+    if os.environ["DS_ACCELERATOR"] != "cpu":
+        return  # a GPU's are compiled by nvcc where a configuration first asks for one
     # A build that was killed leaves its lock, and every later one would wait for it forever.
     for lock in FOLDER.glob("*/lock"):
         lock.unlink()

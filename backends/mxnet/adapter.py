@@ -25,7 +25,7 @@ from bench import contract
 from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings, Weights
 
 NAME = "mxnet"
-DIST = "mxnet"
+DIST = answers.distribution("mxnet", "mxnet-cu112")
 launch = contract.one_process
 peak_device_bytes = contract.no_device_bytes
 

@@ -11,13 +11,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from backends import answers
 from backends.onnxruntime import files, models
 from backends.onnxruntime.sessions import PROVIDERS, Bound, Inference, options, read_options
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "onnxruntime"
-DIST = "onnxruntime"
+DIST = answers.distribution("onnxruntime", "onnxruntime-gpu", "onnxruntime-rocm")
 launch = contract.one_process
 peak_device_bytes = contract.no_device_bytes
 

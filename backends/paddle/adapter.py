@@ -20,7 +20,7 @@ from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "paddle"
-DIST = "paddlepaddle"
+DIST = answers.distribution("paddlepaddle", "paddlepaddle-gpu")
 launch = parallel.launch
 peak_device_bytes = contract.no_device_bytes
 

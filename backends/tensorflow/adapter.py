@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it once, when it is imported
@@ -21,7 +20,7 @@ from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "tensorflow"
-DIST = "tensorflow" if any(metadata.distributions(name="tensorflow")) else "tensorflow-cpu"
+DIST = answers.distribution("tensorflow-cpu", "tensorflow")
 launch = contract.one_process
 
 POLICIES = {

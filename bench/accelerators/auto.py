@@ -11,6 +11,7 @@ from bench.accelerators import choose
 from bench.accelerators.ask import ask, question
 from bench.envs.build import Log
 from bench.errors import EnvError
+from bench.grid import unlocked
 
 ASKERS = 2  # at once: importing a framework takes a core
 
@@ -34,7 +35,7 @@ def devices(
     def best(backend: str) -> tuple[str, str]:
         entry = backends_index.find(backend)
         if kind not in entry.locks and backend not in brought:
-            return "cpu", f"there is no lock of it for {kind}"
+            return "cpu", unlocked(backend, kind, entry)
         try:
             python = envs.resolve(backend, kind, pythons=pythons, log=say).python
         except EnvError as error:

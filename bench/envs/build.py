@@ -178,18 +178,8 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     lock = locks.lock_file(backend, device)
     # Bytecode now, or the first measured process would compile it and seem to import slowly.
     sync = ["pip", "sync", "--require-hashes", "--compile-bytecode", *_sources(entry, lock)]
-    sync += ["--python", str(interpreter(place)), *pip_settings.uv_arguments(harness), str(lock)]
-    try:
-        uv.run(sync, log=log)
-    except uv.NotFoundError as error:
-        special = locks.options(lock)
-        if not special:
-            raise
-        log(f"{backend}: not found there; trying {' '.join(special)}")
-        try:
-            uv.run([*sync, *special], log=log)
-        except EnvError as second:
-            raise uv.NotFoundError(f"{error}; with {' '.join(special)}: {second}") from second
+    sync += ["--python", str(interpreter(place)), str(lock)]
+    _sync(backend, sync, lock, pip_settings.uv_arguments(harness), log=log)
     env = {**uv.environment(), **entry.env, **entry.device_env.get(device, {})}
     if entry.prepare:
         log(f"{backend}: running {entry.prepare} in it")
@@ -199,6 +189,25 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     facts = {"lock": place.name.rpartition("-")[2], "seconds": seconds, "mib": _mib(place)}
     _write(place / READY, {**facts, "versions": dict(found.packages)})
     log(f"{backend}: {place.name} is ready ({seconds:.0f} s, {facts['mib']:.0f} MiB)")
+
+
+def _sync(backend: str, sync: list[str], lock: Path, site: list[str], *, log: Log) -> None:
+    """Install the lock from where the site says; else as the lock says, or without its folders of
+    wheels, in which another build may hide the index's.
+    """
+    special = locks.options(lock)
+    try:
+        uv.run([*sync, *site], log=log)
+    except uv.NotFoundError as error:
+        other = [*site, *special] if special else pip_settings.without_folders(site)
+        if other == site:
+            raise
+        how = " ".join(special) or "no folder of wheels"
+        log(f"{backend}: not found there; trying {how}")
+        try:
+            uv.run([*sync, *other], log=log)
+        except EnvError as second:
+            raise uv.NotFoundError(f"{error}; with {how}: {second}") from second
 
 
 def _sources(entry: Entry, lock: Path) -> list[str]:

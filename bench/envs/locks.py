@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "backends" / "locks"
 HARNESS = ROOT / "locks"
 DIRECTIVE = "# uv:"
+PLATFORMS = {"tpu": "x86_64-manylinux_2_31"}  # libtpu's wheels are for no older system
 
 
 def lock_file(backend: str, device: str) -> Path:
@@ -82,8 +83,8 @@ def main() -> int:
     for backend, entry in BACKENDS.items():
         public = (entry.public_lock,) if entry.public else ()
         for device in dict.fromkeys((*entry.locks, *public)):
-            target = ["--python-version", entry.python]
-            target += ["--python-platform", "x86_64-manylinux_2_28"]
+            platform = PLATFORMS.get(device, "x86_64-manylinux_2_28")
+            target = ["--python-version", entry.python, "--python-platform", platform]
             compile_lock(lock_file(backend, device), arguments=target)
             sys.stdout.write(f"{lock_file(backend, device).relative_to(ROOT)}\n")
     return 0

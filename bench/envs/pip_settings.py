@@ -86,6 +86,14 @@ def arguments(options: Mapping[str, str]) -> list[str]:
     return found
 
 
+def without_folders(found: list[str]) -> list[str]:
+    """``arguments`` less the folders of wheels."""
+    option = "--find-links"
+    return [
+        one for before, one in zip(["", *found], found, strict=False) if option not in (before, one)
+    ]
+
+
 def _places(options: Mapping[str, str], option: str) -> list[str]:
     return [place for place in options.get(option, "").split() if _exists(place)]
 

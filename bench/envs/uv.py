@@ -12,7 +12,9 @@ from bench.envs import pip_settings
 from bench.errors import EnvError
 
 PROGRESS = ("Downloading", "Building", "Prepared", "Bytecode")
-NOT_FOUND = "No solution found"
+NOT_FOUND = ("No solution found", "no hashes were provided or computed")
+"""The second where another build of a version was found first, such as ``2.13.0+cpu``."""
+
 REDIRECTING = {"VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"}
 """What the user's shell may have set and must not lead an install elsewhere."""
 
@@ -68,4 +70,4 @@ def complaint(lines: list[str]) -> str:
 
 
 def _kind(said: str) -> type[EnvError]:
-    return NotFoundError if NOT_FOUND in said else EnvError
+    return NotFoundError if any(words in said for words in NOT_FOUND) else EnvError

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
+from backends.registry import BACKENDS
 from bench import doctor
 from bench.accelerators import amd, auto, choose, nvidia
 from bench.accelerators.ask import Answer, question
@@ -16,6 +17,7 @@ from bench.accelerators.devices import Devices
 from bench.accelerators.facts import Unreadable, User
 from bench.accelerators.gauge import Gauge
 from bench.errors import EnvError, UsageError
+from bench.grid import unlocked
 from tests import fake_amdsmi
 from tests.fake_nvml import FakeNvml, Gpu
 
@@ -210,7 +212,7 @@ def test_auto_asks_each_backend_and_says_what_it_took(gpus, monkeypatch):
     assert said == [
         "torch: --device auto takes cuda (NVIDIA H200)",
         "deepspeed: --device auto takes cpu (not compiled)",
-        "mxnet: --device auto takes cpu (there is no lock of it for cuda)",
+        f"mxnet: --device auto takes cpu ({unlocked('mxnet', 'cuda', BACKENDS['mxnet'])})",
     ]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from backends.registry import BACKENDS
 from bench import envs
-from bench.envs import interpreters, locks
+from bench.envs import interpreters, locks, pip_settings
 from bench.errors import EnvError, UsageError
 from tests.fake_site import ENTRY, Site
 
@@ -128,6 +128,19 @@ def test_the_option_that_the_lock_names_is_tried_second(site: Site, log: list[st
     site.say("cured-by", "--torch-backend=cpu")
     assert ensure(log).device == "cpu"
     assert ["--torch-backend=cpu" in call for call in site.calls()] == [False, False, True]
+
+
+def test_a_folder_of_wheels_that_hides_the_indexs_build_is_left_out(
+    site: Site, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.say("hidden")
+    found = ["--find-links", "/wheels", "--cert", "/etc/cert"]
+    monkeypatch.setattr(pip_settings, "uv_arguments", lambda _python: found)
+    assert ensure(log).device == "cpu"
+    first, second = (call for call in site.calls() if "sync" in call)
+    assert "--find-links /wheels" in first
+    assert "--find-links" not in second
+    assert "--cert /etc/cert" in second
 
 
 def test_a_framework_that_does_not_import_is_no_environment(

@@ -35,7 +35,16 @@ EAGER = Entry(
     imports=(),
     formats={"onnx": "reader"},
 )
-ENTRIES = {"both": BOTH, "eager": EAGER}
+READER = Entry(
+    "theirs.reader",
+    python="3.11",
+    locks=("cpu",),
+    unlocked={"cuda": "its build is elsewhere"},
+    modes=("compiled",),
+    imports=(),
+    formats={"onnx": "reader"},
+)
+ENTRIES = {"both": BOTH, "eager": EAGER, "reader": READER}
 
 
 def request(**changes):
@@ -224,6 +233,17 @@ def test_the_usual_mode_may_depend_on_a_setting():
 def test_settings_that_only_look_alike_are_two_cells():
     tasks = planned(settings={"a": ["1", "1/b=1"], "b": ["2", "1/b=2"]})
     assert len({task.cell.id for task in tasks}) == len(tasks) == 4
+
+
+def test_an_exported_file_is_read_on_the_same_device_or_not_at_all():
+    exported = {"workloads": ["export"], "devices": ["cuda"]}
+    said = "onnx files are read by reader, and there is no lock of reader for cuda"
+    refused = {task.refused for task in planned(**exported)}
+    assert refused == {
+        f"{said} (its build is elsewhere): bring an interpreter with --python reader=PATH"
+    }
+    assert {task.refused for task in planned(**exported, brought={"reader"})} == {None}
+    assert {task.refused for task in planned(**exported, formats=["native"])} == {None}
 
 
 @pytest.mark.parametrize(
