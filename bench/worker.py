@@ -13,7 +13,6 @@ import ctypes
 import importlib
 import json
 import os
-import re
 import signal
 import sys
 import traceback
@@ -22,20 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Union
 
-from bench import ladder, memory
+from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.session import Session
 from bench.trial import Trial
-
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|outofmemory|bad_alloc|bad allocation|cannot allocate memory|"
-    r"can't allocate memory|resource_exhausted|failed to allocate|unable to allocate",
-    re.IGNORECASE,
-)
-
 
 LAUNCHED = "BENCH_LAUNCHED"
 RANK = Path(__file__).parent / "rank" / "worker.py"
@@ -61,14 +53,15 @@ def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
         reply = {"status": "timeout", "reason": str(error)}
     except Exception as error:  # noqa: BLE001  # every failure is a row; its traceback is logged
         traceback.print_exc()
-        reply = {"status": _status(name, error), "reason": f"{name}: {ladder.first_line(error)}"}
+        reply = _failure(name, error)
     return reply
 
 
-def _status(name: str, error: Exception) -> str:
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
-        return "oom"
-    return "env_failed" if name == "start" and isinstance(error, ImportError) else "failed"
+def _failure(name: str, error: Exception) -> dict[str, Any]:
+    if oom.ran_out(error):
+        return {"status": "oom", "reason": f"{name}: {oom.line(error)}"}
+    status = "env_failed" if name == "start" and isinstance(error, ImportError) else "failed"
+    return {"status": status, "reason": f"{name}: {ladder.first_line(error)}"}
 
 
 def save(session: Work) -> None:

@@ -1,4 +1,4 @@
-"""DeepSpeed's C++ operators for CPUs: built when the environment is made, and afterwards only loaded.
+"""DeepSpeed's C++ operators for CPUs: built with the environment, and afterwards only loaded.
 
 ``python -m backends.deepspeed.ops`` builds them with the interpreter that runs it, into a folder of
 its environment. ``ready`` says where they lie; it comes before DeepSpeed is imported.

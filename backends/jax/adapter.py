@@ -12,7 +12,7 @@ from jax.extend.backend import clear_backends
 
 from backends import answers
 from backends.jax import exports, models, parallel, platforms, programs
-from backends.jax.programs import DTYPES, Inference, Split, Training, arrays
+from backends.jax.programs import DTYPES, PRODUCTS, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
 
@@ -32,15 +32,16 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "JAX") or _precision(cell.precision)
+    return answers.precision(cell, "JAX") or _precision(cell.precision, cell.device)
 
 
-def _precision(precision: str) -> str | None:
+def _precision(precision: str, device: str) -> str | None:
     if precision == "int8":
         return "flax has no int8 inference of its own: its quantisers are the packages aqt and qwix"
-    if precision == "fp16":
+    if precision == "fp16" and device == "cpu":
         return "XLA's CPU compiler has no fp16 arithmetic: it widens every product to float32"
-    return None if precision in ("fp32", *DTYPES) else f"this adapter has no precision {precision}"
+    known = ("fp32", *DTYPES, *(("tf32",) if device == "cuda" else ()))
+    return None if precision in known else f"this adapter has no precision {precision}"
 
 
 def setup(cell: Cell) -> None:
@@ -50,6 +51,9 @@ def setup(cell: Cell) -> None:
         raise Unsupported(f"XLA takes a thread per CPU: {cell.threads} threads, {allowed} allowed")
     os.sched_setaffinity(0, allowed[: cell.threads])
     parallel.start(cell)
+    if cell.device != "cpu":
+        jax.config.update("jax_default_matmul_precision", PRODUCTS.get(cell.precision))
+        return
     if threads() != cell.threads:
         clear_backends()  # the device was asked for before: its pool is of another size
 
@@ -69,6 +73,8 @@ def effective(cell: Cell) -> Settings:
         "threads": threads(),
         "matmul_dtype": str(product(operand, operand).dtype),
         "dot_computes_in": computes[1] if computes else None,
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+        "device_kind": jax.devices()[0].device_kind,
         "x64": jax.config.jax_enable_x64,
         "compile_cache": jax.config.jax_compilation_cache_dir is not None,
     }
@@ -99,7 +105,7 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return None if _precision(precision) else programs.matmul(precision, n)
+    return None if _precision(precision, cell.device) else programs.matmul(cell, precision, n)
 
 
 def stream(cell: Cell, n: int) -> Kernel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,10 @@ from backends.jax.split import Arrays, Inputs, Split, arrays
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
 DTYPES = {"bf16": jnp.bfloat16}
+PRODUCTS = {"fp32": "highest", "tf32": "tensorfloat32"}
+"""``jax_default_matmul_precision`` on accelerators. Its own default multiplies float32 in TF32 on
+NVIDIA's GPUs and in bfloat16 on TPUs."""
+
 Forward = Callable[[Arrays, Arrays, Inputs], Array]
 
 
@@ -159,12 +164,13 @@ def optimizer(asked: Optimizer) -> optax.GradientTransformation:
     )
 
 
-def matmul(precision: str, n: int) -> Kernel:
+def matmul(cell: Cell, precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision."""
     # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
     values = np.random.default_rng(0).random((2, n, n), np.float32)
     left, right = jnp.array(values, DTYPES.get(precision, jnp.float32))
-    product = jax.jit(jnp.matmul)
+    exact = None if cell.device == "cpu" else PRODUCTS.get(precision)
+    product = jax.jit(partial(jnp.matmul, precision=exact))
     return Kernel(lambda: product(left, right), jax.block_until_ready)
 
 

@@ -22,7 +22,7 @@ DIST = "keras"
 launch = contract.one_process
 peak_device_bytes = contract.no_device_bytes
 
-POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+POLICIES = {"fp32": "float32", "tf32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
 
 def devices() -> list[str]:
@@ -45,7 +45,7 @@ def _precision(cell: Cell) -> str | None:
         return "Keras's quantize('int8') changes dense layers only: convolutions stay float32"
     if cell.precision not in POLICIES:
         return f"Keras has no dtype policy for precision {cell.precision!r}"
-    on_jax = cell.settings.get("keras_backend", "jax") == "jax"
+    on_jax = cell.device == "cpu" and cell.settings.get("keras_backend", "jax") == "jax"
     if cell.precision == "fp16" and cell.model == "transformer" and on_jax:
         return "XLA on a CPU has no F16_F16_F32 product, which Keras's attention on jax asks for"
     return None
@@ -70,6 +70,8 @@ def setup(cell: Cell) -> None:
     assert asked == running, f"$KERAS_BACKEND made Keras run on {running}, not on {asked}"
     engine().set_threads(cell.threads)
     parallel.start(cell)
+    if cell.device != "cpu":
+        engine().set_tf32(on=cell.precision == "tf32")
     keras.config.set_dtype_policy(POLICIES[cell.precision])
 
 
@@ -80,6 +82,7 @@ def effective(cell: Cell) -> Settings:
         **engine().threads(),
         "matmul_dtype": keras.backend.standardize_dtype(product.dtype),
         "dtype_policy": keras.config.dtype_policy().name,
+        "tf32": cell.device != "cpu" and engine().tf32(),
         "keras_backend": keras.backend.backend(),
         "keras_backend_version": engine().tool.__version__,
     }
@@ -106,7 +109,9 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return programs.matmul(precision, n) if precision in DTYPES else None
+    if precision not in DTYPES or (precision == "tf32" and cell.device != "cuda"):
+        return None
+    return programs.matmul(cell, precision, n)
 
 
 def stream(cell: Cell, n: int) -> Kernel:

@@ -50,6 +50,14 @@ class Jax(Engine):
     def ask_for(self, device: str) -> object:
         return self.tool.devices(device)
 
+    def tf32(self) -> bool:
+        return self.tool.config.jax_default_matmul_precision != "highest"
+
+    def set_tf32(self, *, on: bool) -> None:
+        """Its own default is TF32 on NVIDIA's GPUs, and bfloat16 on TPUs."""
+        name = "tensorfloat32" if on else "highest"
+        self.tool.config.update("jax_default_matmul_precision", name)
+
     def set_threads(self, threads: int) -> None:
         """XLA starts a thread for each CPU that the process may use, when jax first computes."""
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -86,6 +94,13 @@ class TensorFlow(Engine):
         with self.tool.device(f"/device:{'TPU' if device == 'tpu' else 'GPU'}:0"):
             return self.tool.identity(1.0)
 
+    def tf32(self) -> bool:
+        enabled: bool = self.tool.config.experimental.tensor_float_32_execution_enabled()
+        return enabled
+
+    def set_tf32(self, *, on: bool) -> None:
+        self.tool.config.experimental.enable_tensor_float_32_execution(on)
+
     def set_threads(self, threads: int) -> None:
         self.tool.config.threading.set_intra_op_parallelism_threads(threads)
         self.tool.config.threading.set_inter_op_parallelism_threads(1)
@@ -120,6 +135,15 @@ class Torch(Engine):
 
     def ask_for(self, device: str) -> object:
         return self.tool.ones(1, device={"rocm": "cuda", "tpu": "xla"}.get(device, device))
+
+    def tf32(self) -> bool:
+        backends = self.tool.backends
+        return bool(backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32)
+
+    def set_tf32(self, *, on: bool) -> None:
+        """Convolutions would take it by default."""
+        backends = self.tool.backends
+        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = on
 
     def set_threads(self, threads: int) -> None:
         self.tool.set_num_threads(threads)

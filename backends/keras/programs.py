@@ -13,7 +13,7 @@ from backends.keras.engines import engine
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 ENDLESS = 2**40  # steps in the one epoch that fit is asked for
 
 
@@ -147,11 +147,21 @@ class Training(Inference):
         return {**facts, **parallel.facts(self.model)}
 
 
-def matmul(precision: str, n: int) -> Kernel:
+def matmul(cell: Cell, precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision."""
     random = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
     left, right = (ops.cast(place(one), DTYPES[precision]) for one in random)
-    return Kernel(lambda: ops.matmul(left, right), lambda _: engine().wait())
+
+    def product() -> Any:
+        if cell.device == "cpu":
+            return ops.matmul(left, right)
+        before = engine().tf32()
+        engine().set_tf32(on=precision == "tf32")
+        made = ops.matmul(left, right)
+        engine().set_tf32(on=before)
+        return made
+
+    return Kernel(product, lambda _: engine().wait())
 
 
 def stream(n: int) -> Kernel:
