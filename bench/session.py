@@ -69,6 +69,8 @@ class Session:
             raise Unsupported(reason)
         self.adapter.setup(self.cell)
         self.row["settings"] = self._effective()
+        if self.cell.device != "cpu" and (kind := self.row["settings"].get("device_kind")):
+            self.row["device_name"] = kind  # where no vendor's library says it, as on TPUs
         self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
         step = self.cell.batch * self.cell.world_size
         self.batches = self._batches(step if self.cell.trains else self.trace.batch)

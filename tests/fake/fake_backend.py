@@ -53,7 +53,8 @@ def launch(cell: Cell) -> list[str]:
 
 
 def effective(cell: Cell) -> Settings:
-    return {"threads": cell.threads, **cell.settings, **FOUND}
+    kind = {} if cell.device == "cpu" else {"device_kind": "Fake 9000"}
+    return {"threads": cell.threads, **cell.settings, **FOUND, **kind}
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:

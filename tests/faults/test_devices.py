@@ -50,6 +50,7 @@ def test_a_device_whose_driver_nobody_can_read_is_measured_and_says_so(tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = files.read(out)
     assert (row["status"], row["device"]) == ("ok", "cuda")
+    assert row["device_name"] == "Fake 9000"  # the framework's own words, for nobody else's
     assert row["energy_j"] is None
     assert "unread" in row["accelerators"][0]
 

@@ -9,14 +9,16 @@ from bench.oom import asked_mib, line, ran_out
 TEXTS = {
     "torch cpu": (
         (
-            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory:"
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't"
+            " allocate memory:"
             " you tried to allocate 4503599627370496 bytes. Error code 12 (Cannot allocate memory)"
         ),
         2**52,
     ),
     "torch cuda": (
         (
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139.81 GiB"
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"
+            " 139.81 GiB"
             " of which 1.31 GiB is free."
         ),
         2**31,
@@ -58,15 +60,18 @@ TEXTS = {
     "paddle cuda": (
         (
             "\n\n--------------------------------------\nC++ Traceback (most recent call last):\n"
-            "Error Message Summary:\nResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot"
-            " allocate 3.125000GB memory on GPU 0, 6.000000GB memory has been allocated and available"
+            "Error Message Summary:\nResourceExhaustedError: \n\nOut of memory error on GPU"
+            " 0. Cannot"
+            " allocate 3.125000GB memory on GPU 0, 6.000000GB memory has been allocated and"
+            " available"
             " memory is only 0.000000B."
         ),
         3.125 * 2**30,
     ),
     "mxnet cuda": (
         (
-            "[18:53:03] src/storage/./pooled_storage_manager.h:157: cudaMalloc failed: out of memory\n"
+            "[18:53:03] src/storage/./pooled_storage_manager.h:157: cudaMalloc failed: out"
+            " of memory\n"
             "Stack trace:"
         ),
         None,
@@ -81,8 +86,10 @@ TEXTS = {
     ),
     "onnxruntime": (
         (
-            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Expand node."
-            " Name:'' Status Message: bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal"
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running"
+            " Expand node."
+            " Name:'' Status Message: bfc_arena.cc:360 void*"
+            " onnxruntime::BFCArena::AllocateRawInternal"
             "(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of"
             " size 140737488355328"
         ),
@@ -90,7 +97,8 @@ TEXTS = {
     ),
     "onnxruntime, limited": (
         (
-            "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool) Available memory of 0 is smaller"
+            "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool) Available memory of 0"
+            " is smaller"
             " than requested bytes of 135383040"
         ),
         135_383_040,
