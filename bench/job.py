@@ -23,6 +23,7 @@ class Job:
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
     parent: the process id of the harness. rival: module of a public model to measure against.
     capabilities: module of the adapter's functions for a capability's cell.
+    train_batches: distinct batches that the timed loop cycles over.
     visible: environment variables that say which devices its processes may see.
     ranks: processes that the framework's launcher starts; rank_env: where it says which one it is.
     """
@@ -42,6 +43,7 @@ class Job:
     parent: int
     quality_steps: int = 0
     quality_lr: float = 0.0
+    train_batches: int = 16
     rival: str = ""
     capabilities: str = ""
     ranks: int = 1

@@ -63,7 +63,7 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         "--capability", default="all", help="of the workload capability; default: all"
     )
     choice.add_argument(
-        "--size", default="small", help="tiny (seconds) or small (minutes, default)"
+        "--size", default="small", help="tiny (seconds), small (minutes, default), base (one GPU)"
     )
     choice.add_argument(
         "--device",

@@ -201,6 +201,7 @@ class _Run:
             parent=os.getpid(),
             quality_steps=self.task.spec.quality_steps,
             quality_lr=self.task.spec.quality_lr,
+            train_batches=self.task.spec.train_batches,
             capabilities=entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
@@ -244,7 +245,7 @@ class _Run:
     def _train(self, child: Child) -> Script:
         self._gate(child)
         yield from self._measure(child)
-        if self.tools.quality:
+        if self.tools.quality and self.task.spec.quality_steps:  # none where data is noise
             self._ask(child, "quality")
         self._ask(child, "finish")
 

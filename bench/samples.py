@@ -8,24 +8,25 @@ from bench.job import Job
 from bench.parity import Trace
 from workloads import batches as making
 
-# Distinct batches that the timed loop cycles over; the gate takes the first five.
-TRAIN_BATCHES = 16
 HELD_OUT_BATCH = 64
 
 
-def batches(job: Job, trace: Trace, batch: int, *, train_batches: int = TRAIN_BATCHES) -> Batches:
-    """Train batches and the gate batch; to serve, the timed and the held-out ones too."""
+def batches(job: Job, trace: Trace, batch: int, *, train_batches: int | None = None) -> Batches:
+    """Train batches and the gate batch; to serve, the timed and the held-out ones too.
+
+    The timed loop cycles over ``job.train_batches`` distinct ones, of which the gate takes five.
+    """
     made = making.make(
         safetensors.read(job.data),
         model=job.cell.model,
         batch=batch,
-        train_batches=train_batches,
+        train_batches=job.train_batches if train_batches is None else train_batches,
         infer_batches=1,
     )
     infer = held_out(job, trace.batch, limit=trace.batch)
     if not job.cell.trains:
         infer += held_out(job, job.cell.batch, limit=job.cell.batch)
-    if job.role == "serve":
+    if job.role == "serve" and trace.accuracy_samples:
         infer += held_out(job, HELD_OUT_BATCH, limit=trace.accuracy_samples)
     return Batches(made.train, infer)
 

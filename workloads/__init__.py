@@ -23,6 +23,8 @@ from bench.errors import UsageError, unknown
 
 FOLDER = Path(__file__).resolve().parent
 SIZES = ("tiny", "small", "base", "large")
+MADE_UP = ("base", "large")
+"""Sizes whose data is drawn, with nothing in it to be learned: they measure computing only."""
 
 T = TypeVar("T")
 
@@ -35,7 +37,9 @@ class Run:
     warmup_cap: most warm-up blocks. deadline_s: after this the cell is a timeout.
     estimate_s: rough time of a cell on two cores, for the progress line only.
     memory_mib: about the most that a worker of any backend was seen to hold; what may be alive at
-    once is judged by it.
+    once is judged by it. gate_batch: samples of the parity gate's batch, where the float64
+    reference cannot have the timed one; 0 for the same. train_batches: distinct ones that the
+    timed loop cycles over; the device holds all of them.
     """
 
     batch: int
@@ -45,6 +49,8 @@ class Run:
     deadline_s: float
     estimate_s: float
     memory_mib: int
+    gate_batch: int = 0
+    train_batches: int = 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class SizeSpec(Network, Run):
+class SizeSpec(Run, Network):
     """All that one workload, model and size need: the fields of ``Run`` and ``Network``."""
 
 

@@ -6,6 +6,7 @@ parallelism" in fleet's form: group_sharded_parallel "only support gpu, xpu and 
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import paddle
@@ -23,8 +24,14 @@ LOGS = "ranks"  # what the ranks print, below the working directory
 
 
 def launch(cell: Cell) -> list[str]:
-    """Paddle's launcher, which finds free ports itself."""
+    """Paddle's launcher, which finds free ports itself.
+
+    It deals out the visible GPUs even on a CPU, and stops where there are none ("list index out of
+    range"): there it must not see the variable that hides them.
+    """
     launcher = [sys.executable, "-m", "paddle.distributed.launch"]
+    if cell.device == "cpu":
+        launcher = [shutil.which("env") or "/usr/bin/env", "-u", "CUDA_VISIBLE_DEVICES", *launcher]
     return [*launcher, f"--nproc_per_node={cell.world_size}", f"--log_dir={LOGS}"]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import workloads
 from bench.contract import CnnDims, EncoderDims
 from bench.errors import UsageError
-from workloads import flops
+from workloads import flops, synthetic
 
 
 def test_the_three_workloads_and_their_models():
@@ -29,8 +31,33 @@ def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
     assert (encoder.batch, encoder.dims.sequence, encoder.optimizer.name) == (16, 64, "adamw")
 
 
+def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
+    cnn = workloads.size("cnn", "cnn", "base")
+    assert isinstance(cnn.dims, CnnDims)
+    assert (cnn.dims.blocks, cnn.dims.bottleneck, cnn.dims.stem) == ((3, 4, 6, 3), True, "7x7")
+    assert (cnn.batch, cnn.gate_batch, cnn.dims.image, cnn.dims.classes) == (256, 8, 224, 1000)
+    # 4.089 G multiply-adds an image, as torchvision's table of models says of resnet50.
+    assert flops.per_sample(cnn.dims, training=False) == pytest.approx(2 * 4.089e9, rel=1e-3)
+    encoder = workloads.size("transformer", "transformer", "base")
+    assert isinstance(encoder.dims, EncoderDims)
+    assert (encoder.dims.layers, encoder.dims.width, encoder.dims.heads) == (12, 768, 12)
+    assert (encoder.batch, encoder.dims.sequence) == (32, 512)
+
+
+def test_noise_is_the_same_every_time_and_has_every_shape():
+    dims = replace(workloads.size("cnn", "cnn", "base").dims, image=8)
+    first, second = synthetic.noise(dims), synthetic.noise(dims)
+    assert first["train.image"].shape == (64, 3, 8, 8)
+    assert first["train.image"].dtype == np.float32
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    text = synthetic.noise(workloads.size("transformer", "transformer", "base").dims)
+    assert text["test.ids"].shape == text["test.mask"].shape == (64, 512)
+    assert text["test.mask"].all()
+    assert int(text["train.ids"].max()) < 30522
+
+
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
-@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
 def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size):
     own, export = workloads.size(model, model, size), workloads.size("export", model, size)
     assert (export.dims, export.optimizer) == (own.dims, own.optimizer)
@@ -44,7 +71,7 @@ def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size)
         (("cn", "cnn", "tiny"), "unknown workload 'cn': did you mean 'cnn'?"),
         (("cnn", "transformer", "tiny"), "unknown model of workload cnn 'transformer'"),
         (("cnn", "cnn", "smal"), "unknown size 'smal': did you mean 'small'?"),
-        (("cnn", "cnn", "base"), "size 'base' is not there yet for cnn: use tiny, small"),
+        (("cnn", "cnn", "large"), "size 'large' is not there yet for cnn: use tiny, small, base"),
         (("export", "cnn", "large"), "size 'large' is not there yet for export"),
     ],
 )

@@ -131,8 +131,10 @@ def test_the_command_prints_the_four_paths(own_cache, capsys):
 
 
 def test_the_command_answers_a_user_error_with_one_line_and_exit_2(own_cache, capsys):
-    assert prepare.main(["cnn", "base"]) == EXIT_USAGE
-    assert capsys.readouterr().err == "size 'base' is not there yet for cnn: use tiny, small\n"
+    assert prepare.main(["cnn", "large"]) == EXIT_USAGE
+    assert (
+        capsys.readouterr().err == "size 'large' is not there yet for cnn: use tiny, small, base\n"
+    )
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():

@@ -1,0 +1,78 @@
+"""Counts a network's operations with its framework's own counter, under its own interpreter.
+
+``python counters.py BACKEND DIMS.json`` prints a JSON list: a forward pass, and a training step, in
+FLOP a sample.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from bench.contract import CnnDims, Dims, EncoderDims
+from workloads import synthetic, weights
+
+BATCH = 2
+
+
+def samples(dims: Dims) -> dict[str, np.ndarray]:
+    data = synthetic.noise(dims)
+    return {key.partition(".")[2]: data[key][:BATCH] for key in data if key.startswith("train.")}
+
+
+def torch_counts(dims: Dims) -> list[float]:
+    """FlopCounterMode over real operators, which on the meta device compute nothing."""
+    import torch  # each counter runs where only its own framework is
+    from torch.nn import functional as F
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from backends.torch import models
+
+    given = samples(dims)
+    names = ("image",) if isinstance(dims, CnnDims) else ("ids", "mask")
+    network = models.make(dims).to("meta")
+    inputs = [torch.from_numpy(given[name]).to("meta") for name in names]
+    label = torch.from_numpy(given["label"]).to("meta")
+    forward, training = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with forward, torch.no_grad():
+        network.eval()(*inputs)
+    with training:
+        F.cross_entropy(network.train()(*inputs), label).backward()
+    return [counter.get_total_flops() / BATCH for counter in (forward, training)]
+
+
+def jax_counts(dims: Dims) -> list[float]:
+    """XLA's cost analysis of the programs as they were traced."""
+    import jax
+
+    from backends.jax import models
+    from backends.jax.programs import place
+    from backends.jax.split import Split, arrays
+
+    given = samples(dims)
+    name = "cnn" if isinstance(dims, CnnDims) else "transformer"
+    cell: Any = SimpleNamespace(model=name, dims=dims)
+    model = models.make(dims, weights.seeded(dims, name="counted"))
+    split, state = Split(model), arrays(model)
+    inputs, label = place(cell, given), jax.numpy.array(given["label"].astype(np.int32))
+    forward = jax.jit(split.evaluate).lower(*state, inputs)
+    training = jax.jit(jax.grad(split.train, has_aux=True)).lower(*state, inputs, label)
+    return [program.cost_analysis()["flops"] / BATCH for program in (forward, training)]
+
+
+COUNTERS = {"torch": torch_counts, "jax": jax_counts}
+
+
+def main(argv: list[str]) -> None:
+    raw = json.loads(Path(argv[1]).read_text(encoding="utf-8"))
+    kind: Any = CnnDims if "widths" in raw else EncoderDims
+    sys.stdout.write("\n" + json.dumps(COUNTERS[argv[0]](kind(**raw))) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
