@@ -238,7 +238,6 @@ def test_a_run_is_refused_on_a_busy_device_unless_it_is_allowed(gpus):
 
 
 def test_a_device_that_became_busy_is_no_measurement(gpus, monkeypatch):
-    monkeypatch.setattr("bench.accelerators.choose.PATIENCE_S", 0.0)
     monkeypatch.setattr(choose.time, "sleep", lambda _: None)
     monkeypatch.setattr(choose.time, "monotonic", iter(range(0, 10**6, 100)).__next__)
     gpus[0].users = [(4711, None)]
