@@ -24,6 +24,7 @@ from typing import Any, Union
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
+from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.session import Session
@@ -93,7 +94,9 @@ def _session(job: Job) -> Work:
         return Inventory(job)
     if job.rival:
         return Duel(job)
-    return Trial(job) if job.cell.capability else Session(job)
+    if job.cell.capability:
+        return Trial(job)
+    return Session(job) if job.cell.trains else Exporting(job)
 
 
 def _launch(job: Job, file: str) -> None:
