@@ -17,6 +17,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
     load(cell, path, batches) -> Program        # read an exported file back, ready to infer
     gemm(cell, precision, n) -> Kernel | None   # an n x n x n matrix product, to know the machine
     stream(cell, n) -> Kernel                   # adds 1 to n float32 numbers: memory, or a launch
+    allreduce(cell, n) -> Kernel | None         # sums n float32 numbers over the cell's devices
     peak_device_bytes(cell) -> int | None
     launch(cell) -> list[str]                   # argv that starts a script once per process
 """
@@ -24,7 +25,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -193,6 +194,9 @@ class Program:
     """A built model on its device. ``train_step`` and ``infer`` may only enqueue."""
 
     n_params: int
+    replicas: int = 1
+    """Into how many parts each batch is cut for BatchNorm's statistics: 1 where they are the whole
+    batch's, the world size where every device has statistics of its own part."""
 
     def train_step(self) -> None:
         """Enqueue one optimizer step on the next batch of ``batches.train``, cycling."""
@@ -212,6 +216,13 @@ class Program:
 
     def wait(self) -> None:
         """Block until the device has finished everything enqueued. A no-op where calls block."""
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        """Element by element, the largest of what all processes of the world were given.
+
+        The processes have to count their steps alike, so they agree on what they have timed.
+        """
+        return list(values)
 
     def facts(self) -> Settings:
         """What holds for this program, read from its objects: layout, compiler, optimizer.
@@ -263,6 +274,7 @@ class Adapter(Protocol):
     def load(self, cell: Cell, path: Path, batches: Batches) -> Program: ...
     def gemm(self, cell: Cell, precision: str, n: int) -> Kernel | None: ...
     def stream(self, cell: Cell, n: int) -> Kernel: ...
+    def allreduce(self, cell: Cell, n: int) -> Kernel | None: ...
     def peak_device_bytes(self, cell: Cell) -> int | None: ...
     def launch(self, cell: Cell) -> list[str]: ...
 
@@ -270,6 +282,11 @@ class Adapter(Protocol):
 def one_process(_cell: Cell) -> list[str]:
     """The default ``launch``: one process, however many devices it drives."""
     return []
+
+
+def no_allreduce(_cell: Cell, _n: int) -> Kernel | None:
+    """The default ``allreduce``: the sum over devices cannot be had apart from a step."""
+    return None
 
 
 def no_device_bytes(_cell: Cell) -> int | None:

@@ -21,6 +21,8 @@ MODES = ("eager", "graph", "compiled")
 TRACKS = ("out-of-box", "tuned")
 FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
+SHARDING = "sharding"
+"""The setting: parameters, gradients or moments are split over the devices (``on``)."""
 CAPABILITY = "capability"  # the workload whose cells ask one question each
 EVERY = "all"  # of modes and formats: each backend's own, not those of others
 
@@ -102,7 +104,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 model=model,
                 dims=spec.dims,
                 optimizer=spec.optimizer,
-                threads=request.threads,
+                threads=_threads(request.threads, choice["world_size"], found),
                 batch=choice.pop("batch") or spec.batch,
                 mode=_mode(choice.pop("mode"), choice["settings"], found),
                 **choice,
@@ -121,10 +123,16 @@ def _asking(cell: Cell, entry: Entry) -> Cell:
         cell,
         world_size=processes,
         batch=max(1, cell.batch // processes),
-        threads=max(1, cell.threads // (processes if entry.rank_env else 1)),
+        threads=_threads(cell.threads, processes, entry),
         settings={**cell.settings, **asked.settings},
         format=next(iter(entry.formats)) if infers else "",
     )
+
+
+def _threads(threads: int, world_size: int, entry: Entry) -> int:
+    """Of one process: the devices share the threads asked for, and each has one at least."""
+    each = max(1, threads // world_size)
+    return each if entry.rank_env else each * world_size
 
 
 def _axes(request: Request, backend: str, entry: Entry, workload: str) -> dict[str, Sequence[Any]]:
@@ -190,15 +198,15 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
     if cell.capability:
         missing = f"the adapter of {cell.backend} has no module of capabilities"
         return None if entry.capabilities else missing
-    if cell.world_size > 1:
-        return f"{cell.backend} runs in one process here: world sizes above 1 are not there yet"
+    if cell.world_size > 1 and cell.format:
+        return "a file is exported, and served, by one process: world size 1"
     return None
 
 
 def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
     settings = {**entry.settings, **conditions.SETTINGS}
-    if cell.capability:
-        settings |= dict.fromkeys(capabilities.CAPABILITIES[cell.capability].settings, ())
+    if cell.world_size > 1:
+        settings |= {SHARDING: ("on",)}
     for key, value in cell.settings.items():
         if key not in settings:
             known = " and ".join(settings)

@@ -21,6 +21,7 @@ from bench.contract import (
     Batch,
     Batches,
     Cell,
+    CnnDims,
     ParityError,
     Program,
     Settings,
@@ -91,6 +92,10 @@ class Session:
         """
         patience = parity.Patience(seconds_left, steps)
         processes = self.cell.world_size
+        if self.cell.trains and self.trace.batch % processes:
+            raise Unsupported(
+                f"the reference's batch of {self.trace.batch} cannot be shared out to {processes}"
+            )
         own = self.cell.trains and self.cell.batch * processes != self.trace.batch
         program = self.program
         if own:
@@ -117,7 +122,10 @@ class Session:
         of how many steps lasts.
         """
         found = self._timed(
-            "warmup_s", lambda: clock.warm_up(self._step, self.program.wait, **limits)
+            "warmup_s",
+            lambda: clock.warm_up(
+                self._step, self.program.wait, slowest=self.program.slowest, **limits
+            ),
         )
         self.times.block_steps = found.block_steps
         self.row["warmup_steps"] = found.steps
@@ -134,7 +142,9 @@ class Session:
                 self._step()
             return [clock.block(self._step, self.program.wait, steps) for _ in range(blocks)]
 
-        taken = self._timed("measure_s", timed)
+        own = self._timed("measure_s", timed)
+        taken = self._slowest(own)
+        self.times.own_block_ns += own
         self.times.block_ns += taken
         return {"block_ns": taken}
 
@@ -142,10 +152,10 @@ class Session:
         """Time ``count`` single steps; blocks of one step are such steps already."""
         steps = list(self.times.block_ns) if self.times.block_steps == 1 else []
         missing = max(0, count - len(steps))
-        steps += self._timed(
+        own = self._timed(
             "measure_s", lambda: clock.latencies(self._step, self.program.wait, missing)
         )
-        self.times.step_ns = steps
+        self.times.step_ns = steps + self._slowest(own)
         self.row["measure_peak_host_mib"] = memory.peak_bytes() / 2**20
         return {}
 
@@ -196,6 +206,9 @@ class Session:
     def _machine(self) -> None:
         self.row["memory_gb_s"] = probes.memory_gb_s(self.adapter, self.cell)
         self.row["launch_us"] = probes.launch_us(self.adapter, self.cell)
+        if self.cell.world_size > 1:
+            numbers = self.row["param_count"]
+            self.row["allreduce_ms"] = probes.allreduce_ms(self.adapter, self.cell, numbers)
 
     # -- parts
 
@@ -207,9 +220,17 @@ class Session:
         """What framework and program say is in force, and the CPUs that may be used."""
         facts = self.program.facts() if hasattr(self, "program") else {}
         system: Settings = {"cpus": sorted(os.sched_getaffinity(0))}
+        shared = self.cell.world_size > 1 and isinstance(self.cell.dims, CnnDims)
+        if shared and hasattr(self, "program"):
+            own = self.program.replicas > 1
+            system["batch_statistics"] = "of each device's part" if own else "of the whole batch"
         if tunables := os.environ.get("GLIBC_TUNABLES"):
             system["malloc"] = tunables
         return {**self.adapter.effective(self.cell), **facts, **system}
+
+    def _slowest(self, own: list[int]) -> list[int]:
+        """Of the processes that train together; collectives of nothing are an error for some."""
+        return [round(ns) for ns in self.program.slowest(own)] if own else []
 
     def _step(self) -> None:
         if name := self.cell.settings.get(CALIBRATE):

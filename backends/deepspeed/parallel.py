@@ -13,7 +13,8 @@ from deepspeed import comm
 from torch import nn
 
 from backends.deepspeed.programs import Training
-from backends.ranks import free_port, share
+from backends.ranks import free_port, replicas, share
+from backends.torch.parallel import slowest
 from bench.contract import Batches, Cell, Settings
 
 
@@ -28,11 +29,14 @@ class Parallel(Training):
 
     def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
         super().__init__(cell, model, share(cell, batches, rank=comm.get_rank()))
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = torch.tensor(super().loss())
         comm.all_reduce(mean)
         return float(mean) / self.cell.world_size
+
+    slowest = slowest
 
     def facts(self) -> Settings:
         facts = super().facts()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, communication, nn, ops
 
 from backends.mindspore.programs import Training, step
-from backends.ranks import free_port, share
-from bench.contract import Batches, Cell, Settings
+from backends.ranks import free_port, replicas, share
+from bench.contract import Batches, Cell, Kernel, Settings
 
 LOGS = "ranks"  # what the ranks print, below the working directory
 START = Path(__file__).parent / "rank" / "start.py"
@@ -35,6 +37,18 @@ def start(cell: Cell) -> None:
         ms.set_auto_parallel_context(parallel_mode=mode, gradients_mean=True)
 
 
+def rank(cell: Cell) -> int:
+    return int(communication.get_rank()) if cell.world_size > 1 else 0
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the processes."""
+    if cell.world_size == 1:
+        return None
+    numbers, add = ops.ones(n, ms.float32), ops.AllReduce()
+    return Kernel(lambda: add(numbers), Tensor.asnumpy)
+
+
 class Parallel(Training):
     """One process's part of the training; its loss is the mean over all processes."""
 
@@ -42,10 +56,18 @@ class Parallel(Training):
         super().__init__(cell, model, share(cell, batches, rank=communication.get_rank()))
         self.reducer = nn.DistributedGradReducer(self.optimizer.parameters)
         self.step = step(model, self.optimizer, compiled=self.compiled, reducer=self.reducer)
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = super().loss() / communication.get_group_size()
         return float(ops.AllReduce()(Tensor(mean, ms.float32)).asnumpy())
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        """Each process adds a row of its own: on a CPU "AllReduce only support reduce sum"."""
+        rows = np.zeros((communication.get_group_size(), len(values)), np.float32)
+        rows[communication.get_rank()] = values
+        found: list[float] = ops.AllReduce()(Tensor(rows)).asnumpy().max(axis=0).tolist()
+        return found
 
     def facts(self) -> Settings:
         facts = super().facts()

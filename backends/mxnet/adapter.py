@@ -11,8 +11,7 @@ from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from backends import answers
-from backends.mxnet import exports, models, programs
-from backends.mxnet.parallel import Parallel
+from backends.mxnet import exports, models, parallel, programs
 from backends.mxnet.programs import (
     Inference,
     Training,
@@ -27,6 +26,7 @@ from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings,
 NAME = "mxnet"
 DIST = answers.distribution("mxnet", "mxnet-cu112")
 launch = contract.one_process
+allreduce = parallel.allreduce
 peak_device_bytes = contract.no_device_bytes
 
 # What libmxnet.so is linked with: these are the copies that it uses.
@@ -114,7 +114,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
     if cell.trains:
-        return (Parallel if cell.world_size > 1 else Training)(cell, model, batches)
+        return (parallel.Parallel if cell.world_size > 1 else Training)(cell, model, batches)
     count = n_params(model)
     model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
     return Inference(cell, model, batches, n_params=count)

@@ -10,17 +10,35 @@ from mxnet import autograd, gluon
 from mxnet.gluon import HybridBlock
 
 from backends.mxnet.programs import Training
-from bench.contract import Batches, Cell, Settings
+from backends.ranks import replicas
+from bench.contract import Batches, Cell, Kernel, Settings
+
+STORE = "device"
+"""The kvstore's kind: gradients are added up on the contexts, not on the host."""
+
+
+def contexts(cell: Cell) -> list[mx.Context]:
+    return [mx.cpu(index) for index in range(cell.world_size)]
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the contexts, as the Trainer does without an optimizer there."""
+    if cell.world_size == 1:
+        return None
+    store, parts = mx.kv.create(STORE), [mx.nd.ones(n, ctx=one) for one in contexts(cell)]
+    store.init(0, parts[0])
+    return Kernel(lambda: store.pushpull(0, parts, out=parts), lambda _: mx.nd.waitall())
 
 
 class Parallel(Training):
     """What infers uses the first context."""
 
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
-        self.contexts = [mx.cpu(index) for index in range(cell.world_size)]
-        self.store = mx.kv.create("device")
+        self.contexts = contexts(cell)
+        self.store = mx.kv.create(STORE)
         model.collect_params().reset_ctx(self.contexts)
         super().__init__(cell, model, batches)
+        self.replicas = replicas(cell)
 
     def train_step(self) -> None:
         inputs, label = next(self.batches)

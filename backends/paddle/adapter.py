@@ -22,6 +22,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "paddle"
 DIST = answers.distribution("paddlepaddle", "paddlepaddle-gpu")
 launch = parallel.launch
+allreduce = parallel.allreduce
 peak_device_bytes = contract.no_device_bytes
 
 SERIAL = "FLAGS_new_executor_serial_run"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 
 import paddle
 from paddle import distributed, nn
 from paddle.distributed import fleet
 
 from backends.paddle.programs import Training
-from backends.ranks import share
-from bench.contract import Batches, Cell, Settings
+from backends.ranks import replicas, share
+from bench.contract import Batches, Cell, Kernel, Settings
 
 SHARDED = "sharding"
 """The setting: each process updates, and keeps the optimizer's state of, its own parameters."""
@@ -47,6 +48,14 @@ def start(cell: Cell) -> None:
         distributed.init_parallel_env()
 
 
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the processes, in place."""
+    if cell.world_size == 1:
+        return None
+    numbers = paddle.ones([n])
+    return Kernel(lambda: distributed.all_reduce(numbers), lambda _: numbers.numpy())
+
+
 class Parallel(Training):
     """One process's part of the training; its loss is the mean over all processes."""
 
@@ -57,11 +66,18 @@ class Parallel(Training):
         super().__init__(cell, model, part, forward=forward)
         if sharded:
             self.optimizer = fleet.distributed_optimizer(self.optimizer)
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = paddle.to_tensor(super().loss() / distributed.get_world_size())
         distributed.all_reduce(mean)
         return float(mean)
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        largest = paddle.to_tensor(values, dtype="float64")
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        found: list[float] = largest.tolist()
+        return found
 
     def facts(self) -> Settings:
         facts = super().facts()

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import nn
 import workloads
 from backends.torch import float64
 from bench import safetensors
-from bench.contract import BenchError, Dims, ParityError
+from bench.contract import Batch, BenchError, CnnDims, Dims, ParityError
 from workloads import batches, cache, numpy_forward, prepare, tensors, weights
 
 Arrays = dict[str, np.ndarray]
@@ -32,6 +32,8 @@ BOUND = 1e-9
 """Largest difference between the two float64 forwards, relative to the largest value."""
 
 STEPS = 5
+PARTS = (2, 4, 8)
+"""Into which a batch is shared out where every device has BatchNorm statistics of its own."""
 RIDGE = 1e-3
 """Weight of the penalty, relative to the mean square of the centred features."""
 
@@ -87,19 +89,9 @@ def _training(
     size = spec.gate_batch or spec.batch
     given = batches.make(data, model=model, batch=size, train_batches=STEPS, infer_batches=1)
     net = float64.network(spec.dims, initial)
-    optimizer = _optimizer(spec, net)
     before = float64.logits(net, given.infer[0])
     _agree("logits", before, numpy_forward.logits(spec.dims, initial, given.infer[0]))
-    losses = []
-    for batch in given.train:
-        net.train()
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(
-            net(*float64.inputs(batch)), torch.from_numpy(batch["label"])
-        )
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = _losses(spec, net, given.train)
     first = numpy_forward.logits(spec.dims, initial, given.train[0], training=True)
     check = numpy_forward.cross_entropy(first, given.train[0]["label"])
     _agree("step-1 loss", np.array(losses[0]), np.array(check))
@@ -111,9 +103,45 @@ def _training(
         "batch": size,
         "optimizer": dataclasses.asdict(spec.optimizer),
         "losses": losses,
+        **_replicated(spec, initial=initial, train=given.train),
         "logits": before.tolist(),
         "logits_after": after.tolist(),
     }
+
+
+def _losses(
+    spec: workloads.SizeSpec, net: nn.Module, train: Sequence[Batch], *, parts: int = 1
+) -> list[float]:
+    """The mean loss of each step before its update, each batch in ``parts`` forward passes."""
+    optimizer = _optimizer(spec, net)
+    losses = []
+    for batch in train:
+        net.train()
+        optimizer.zero_grad()
+        columns = [*float64.inputs(batch), torch.from_numpy(batch["label"])]
+        total = 0.0
+        for *inputs, label in zip(*(column.chunk(parts) for column in columns), strict=True):
+            loss = nn.functional.cross_entropy(net(*inputs), label) / parts
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        losses.append(total)
+    return losses
+
+
+def _replicated(
+    spec: workloads.SizeSpec, *, initial: Arrays, train: Sequence[Batch]
+) -> dict[str, Any]:
+    """The losses where BatchNorm sees a part of each batch at a time; nothing without BatchNorm."""
+    if not isinstance(spec.dims, CnnDims):
+        return {}
+    samples = len(train[0]["label"])
+    found = {
+        str(parts): _losses(spec, float64.network(spec.dims, initial), train, parts=parts)
+        for parts in PARTS
+        if samples % parts == 0
+    }
+    return {"replicated": found}
 
 
 def _head(model: str, dims: Dims, *, initial: Arrays, data: batches.Data) -> Arrays:

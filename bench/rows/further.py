@@ -101,4 +101,19 @@ FURTHER = (
         "each device: name, memory, driver, ECC, partition; clocks, power, temperature, throttling"
         " and processes before the cell and right after its last timed block (NVML, AMD SMI)",
     ),
+    Column(
+        "allreduce_ms",
+        "float",
+        "ms",
+        "more than one device: median time of one sum over them of as many float32 numbers as there"
+        " are parameters; what sharing the gradients costs where no computing hides it",
+    ),
+    Column(
+        "ranks",
+        "json",
+        "",
+        "each process of a cell that has several: step_ms (its own median block), peak_host_mib,"
+        " peak_device_mib; samples_per_s is by the slowest, block by block",
+    ),
+    Column("slowest_rank", "int", "", "which of them has the largest step_ms; 0 is the first"),
 )

@@ -28,7 +28,7 @@ STEPS = 6
 GATE, OTHER = 0, 1  # infer batches of two sizes
 NAMES = (
     *("devices", "absent", "unsupported", "setup", "effective", "build", "export", "check", "load"),
-    *("gemm", "stream", "peak_device_bytes", "launch"),
+    *("gemm", "stream", "allreduce", "peak_device_bytes", "launch"),
 )
 QUESTIONS = ("save", "restore", "flexible", "tensors", "take", "give")
 FEW, MANY = 2, 16

@@ -6,13 +6,15 @@ a fixed piece of work. It runs in real worker processes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ DIST = "numpy"
 peak_device_bytes = contract.no_device_bytes
 KEEP: list[object] = []
 FOUND: dict[str, object] = {}
+MEETINGS = itertools.count()
 
 
 def devices() -> list[str]:
@@ -81,6 +84,10 @@ def gemm(cell: Cell, precision: str, n: int) -> None:
     return None
 
 
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    return stream(cell, n) if cell.world_size > 1 else None
+
+
 def stream(cell: Cell, n: int) -> Kernel:
     source = np.ones(n, np.float32)
     return Kernel(lambda: source + 1)
@@ -107,6 +114,7 @@ class Recorded(Program):
         self.losses = part.get("losses", [])
         self.initial = np.array(part["logits"])
         self.trained = np.array(part.get("logits_after", part["logits"]))
+        self.world_size = cell.world_size
         self.do = cell.settings.get("do", "")
         self.wrong = cell.settings.get("do") == "wrong_logits"
         self.batches = batches.infer
@@ -116,6 +124,12 @@ class Recorded(Program):
     def train_step(self) -> None:
         self.steps += 1
         work()
+        if self.do == "rank_lags" and os.environ.get("RANK") == "1":
+            for _ in range(4):
+                work()
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        return list(values) if self.world_size == 1 else meet(values, self.world_size)
 
     def loss(self) -> float:
         return float(self.losses[min(self.steps, len(self.losses)) - 1])
@@ -145,6 +159,18 @@ class Static(Recorded):
         if len(self.batches[index]["label"]) != self.size:
             raise RuntimeError("the batch dimension is fixed")
         super().infer(index)
+
+
+def meet(values: Sequence[float], world_size: int) -> list[float]:
+    """The largest of what each process brings, through files in the folder that they share."""
+    meeting = next(MEETINGS)
+    files = [Path(f"meeting-{meeting}-{rank}.json") for rank in range(world_size)]
+    mine = files[int(os.environ["RANK"])]
+    mine.with_suffix(".part").write_text(json.dumps(list(values)))
+    mine.with_suffix(".part").rename(mine)
+    while not all(one.exists() for one in files):
+        time.sleep(0.001)
+    return [max(column) for column in zip(*(json.loads(one.read_text()) for one in files))]
 
 
 def work() -> None:
