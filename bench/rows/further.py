@@ -101,4 +101,11 @@ FURTHER = (
         "each device: name, memory, driver, ECC, partition; clocks, power, temperature, throttling"
         " and processes before the cell and right after its last timed block (NVML, AMD SMI)",
     ),
+    Column(
+        "energy_source",
+        "text",
+        "",
+        "counter: energy_j is a difference of the device's own counter; power: the device has none,"
+        " and its power, read ten times a second, was integrated; empty without energy_j",
+    ),
 )
