@@ -24,9 +24,10 @@ from bench.grid import Task
 from bench.progress import Progress
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
-from bench.run_cell import Tools, run_cell
+from bench.run_cell import run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
+from bench.tools import Tools
 from bench.turns import Outcome, Row
 from workloads.prepare import Prepared
 

@@ -30,6 +30,7 @@ class Gauge:
         self.timed_s = 0.0
         self.peak_mib: float | None = None
         self.context_mib: float | None = None
+        self.pool_mib: float | None = None
 
     def look(self, pids: Collection[int], *, context: bool = False) -> None:
         """Note how much memory the driver counts; ``context``: it is what a context alone takes."""
@@ -76,6 +77,12 @@ class Gauge:
         sources = {source for source, _ in self.spent}
         return "" if self.energy_j is None else POWER if POWER in sources else COUNTER
 
+    def pooled(self, other: Gauge | None) -> None:
+        """What was seen is the size of a pool; what is needed ``other`` has seen, or nobody."""
+        self.pool_mib = self.peak_mib
+        self.peak_mib = None if other is None else other.peak_mib
+        self.context_mib = None if other is None else other.context_mib
+
     def columns(self) -> dict[str, Any]:
         """The row's; empty on the CPU."""
         if self.mine.kind == "cpu":
@@ -85,6 +92,7 @@ class Gauge:
             "energy_source": self.energy_source,
             "peak_driver_mib": self.peak_mib,
             "context_mib": self.context_mib,
+            "pool_driver_mib": self.pool_mib,
         }
         if self.energy_j is not None and self.idle_w is not None:
             row["energy_above_idle_j"] = self.energy_j - self.idle_w * self.timed_s

@@ -78,14 +78,15 @@ FURTHER = (
         "float",
         "MiB",
         "most device memory of the cell's processes that was seen between commands, as the driver"
-        " counts it; where it tells no process apart, how much more of the device was in use",
+        " counts it; where it tells no process apart, how much more of the device was in use; of a"
+        " framework with a pool, of a second process without it",
     ),
     Column(
         "context_mib",
         "float",
         "MiB",
         "the same once the framework has started on the device and before there is a model: its"
-        " context, its libraries, and what it takes in advance",
+        " context and its libraries",
     ),
     Column(
         "energy_above_idle_j",
@@ -107,5 +108,12 @@ FURTHER = (
         "",
         "counter: energy_j is a difference of the device's own counter; power: the device has none,"
         " and its power, read ten times a second, was integrated; empty without energy_j",
+    ),
+    Column(
+        "pool_driver_mib",
+        "float",
+        "MiB",
+        "as peak_driver_mib, of the timed process of a framework that takes memory in advance;"
+        " settings.preallocation says which process did",
     ),
 )

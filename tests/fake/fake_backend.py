@@ -222,6 +222,11 @@ def fail_as_second_rank() -> None:
         raise RuntimeError("the second rank does not want to")
 
 
+def fail_without_a_pool() -> None:
+    if "FAKE_PREALLOCATES" in os.environ:
+        fail()
+
+
 def die_as_second_rank() -> None:
     if os.environ.get("RANK") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -240,6 +245,7 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "full_disk": fill_the_disk,
     "family": grow_family,
     "cache": use_the_cache,
+    "fails_without_a_pool": fail_without_a_pool,
     "rank_fails": fail_as_second_rank,
     "rank_dies": die_as_second_rank,
 }

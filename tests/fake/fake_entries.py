@@ -11,6 +11,8 @@ FAKE = Entry(
     formats={"native": "fake", "onnx": "fake"},
     settings={"do": (), "has": ()},
     setting_env={"has": "FAKE_HAS"},
+    preallocation={"FAKE_PREALLOCATES": "false"},
+    no_pool=("do=nothing",),
     cache_dirs=("FAKE_CACHE_DIR",),
     public="fake_public",
     capabilities="fake_capabilities",
