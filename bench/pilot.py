@@ -21,6 +21,7 @@ from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
+from bench.largest_batch import TRIAL
 from bench.progress import Progress
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
@@ -235,6 +236,7 @@ def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
         "compile_cache": cell.compile_cache,
         "export_format": cell.format,
         "capability": cell.capability,
+        "trial": cell.settings.get(TRIAL, ""),
         "settings": dict(cell.settings),
         "archived": find(cell.backend).archived,
     }

@@ -21,6 +21,7 @@ from bench.contract import Cell
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
+from bench.largest_batch import TRIAL
 from bench.launch import LAST, Child, Ended
 from bench.scratch import scratch_folder
 from bench.serving import consumer_of, merged
@@ -73,6 +74,7 @@ class _Run:
         self.pace = pace
         self.watch = watch
         self.cell = task.cell
+        self.trial = TRIAL in task.cell.settings
         self.tools = tools
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
@@ -96,13 +98,14 @@ class _Run:
             role = "train" if self.cell.trains else "export"
             yield from self._process(self.cell, role, self._prime)
         if self.cell.trains:
-            row, times, ended = yield from self._process(self.cell, "train", self._train)
+            script = self._few_steps if self.trial else self._train
+            row, times, ended = yield from self._process(self.cell, "train", script)
         else:
             row, times, ended = yield from self._process(self.cell, "export", self._export)
             if ended is None:
                 row, times, ended = yield from self._serve(row)
         if preallocation.pools(self.cell, find(self.cell.backend)):
-            how = yield from self._preallocation(measured=ended is None)
+            how = yield from self._preallocation(measured=ended is None and not self.trial)
             row["settings"] = {
                 **row.get("settings", self.cell.settings),
                 preallocation.SETTING: how,

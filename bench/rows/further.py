@@ -116,4 +116,11 @@ FURTHER = (
         "as peak_driver_mib, of the timed process of a framework that takes memory in advance;"
         " settings.preallocation says which process did",
     ),
+    Column(
+        "trial",
+        "text",
+        "",
+        "batch: a row of the search for the largest one, which trains a few steps and times none;"
+        " else empty; only bench run reads such rows",
+    ),
 )

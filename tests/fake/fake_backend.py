@@ -58,6 +58,8 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    if cell.batch > int(cell.settings.get("room", cell.batch)):
+        fail_as_cuda_does()
     return Working() if cell.size == "fairness" else Recorded(cell, batches)
 
 

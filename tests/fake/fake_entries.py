@@ -9,7 +9,7 @@ FAKE = Entry(
     modes=("eager", "compiled"),
     imports=("numpy",),
     formats={"native": "fake", "onnx": "fake"},
-    settings={"do": (), "has": ()},
+    settings={"do": (), "has": (), "room": ()},
     setting_env={"has": "FAKE_HAS"},
     preallocation={"FAKE_PREALLOCATES": "false"},
     no_pool=("do=nothing",),
