@@ -10,7 +10,7 @@ from typing import Any
 
 import workloads
 from backends.entry import Entry
-from bench import capabilities, conditions
+from bench import capabilities, conditions, preallocation
 from bench.contract import Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec
@@ -204,7 +204,7 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
 
 
 def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
-    settings = {**entry.settings, **conditions.SETTINGS}
+    settings = {**entry.settings, **conditions.SETTINGS, **preallocation.settings(entry)}
     if cell.world_size > 1:
         settings |= {SHARDING: ("on",)}
     for key, value in cell.settings.items():

@@ -33,6 +33,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     how = run.add_argument_group("how")
     _add_manner(how)
     _add_end(how)
+    how.add_argument(
+        "--find-max-batch",
+        action="store_true",
+        help="find the largest batch that each training cell has memory for, and measure that",
+    )
     return run
 
 
@@ -47,7 +52,7 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
     _add_choices(made.add_argument_group("what to run"))
     _add_manner(made.add_argument_group("how"))
     made.add_argument("--slow", default="2,5,10", help="percent of a step; '' for none (2,5,10)")
-    made.set_defaults(size="tiny", workload="cnn", repeats=20)
+    made.set_defaults(size="tiny", workload="cnn", repeats=20, find_max_batch=False)
     return made
 
 

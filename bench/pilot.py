@@ -21,12 +21,14 @@ from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
+from bench.largest_batch import TRIAL
 from bench.progress import Progress
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
-from bench.run_cell import Tools, run_cell
+from bench.run_cell import run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
+from bench.tools import Tools
 from bench.turns import Outcome, Row
 from workloads.prepare import Prepared
 
@@ -234,6 +236,7 @@ def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
         "compile_cache": cell.compile_cache,
         "export_format": cell.format,
         "capability": cell.capability,
+        "trial": cell.settings.get(TRIAL, ""),
         "settings": dict(cell.settings),
         "archived": find(cell.backend).archived,
     }

@@ -61,6 +61,8 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    if cell.batch > int(cell.settings.get("room", cell.batch)):
+        fail_as_cuda_does()
     return Working() if cell.size == "fairness" else Recorded(cell, batches)
 
 
@@ -248,6 +250,11 @@ def fail_as_second_rank() -> None:
         raise RuntimeError("the second rank does not want to")
 
 
+def fail_without_a_pool() -> None:
+    if "FAKE_PREALLOCATES" in os.environ:
+        fail()
+
+
 def die_as_second_rank() -> None:
     if os.environ.get("RANK") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -266,6 +273,7 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "full_disk": fill_the_disk,
     "family": grow_family,
     "cache": use_the_cache,
+    "fails_without_a_pool": fail_without_a_pool,
     "rank_fails": fail_as_second_rank,
     "rank_dies": die_as_second_rank,
 }
