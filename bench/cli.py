@@ -103,6 +103,10 @@ def _parser() -> Parser:
     out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
     out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
     out.set_defaults(command=pytest_benchmark_file.run)
+    scale = commands.add_parser("scaling", help="what several devices bring of what they could")
+    scale.add_argument("results", type=Path, nargs="+", help="results files or folders")
+    scale.add_argument("--json", action="store_true", help="print JSON")
+    scale.set_defaults(command=_later("bench.scaling"))
     listing = commands.add_parser("backends", help="list the backends and what they offer")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_later("bench.listing"))
@@ -131,6 +135,10 @@ def _run(arguments: argparse.Namespace) -> int:
         console.print(f"\n{table.summary(rows)}", soft_wrap=True)
         for line in search.lines(rows) if search else _detectable(file):
             console.print(line, soft_wrap=True, markup=False)
+        if any(row["world_size"] > 1 for row in rows):
+            from bench import scaling  # noqa: PLC0415  # imports scipy
+
+            scaling.render(scaling.scalings(rows), console)
         console.print(f"results: {file.path}", soft_wrap=True)
         if arguments.report:
             from bench.report import command  # noqa: PLC0415  # imports pandas and Altair

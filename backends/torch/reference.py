@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 import workloads
 from backends.torch import float64
@@ -91,7 +89,7 @@ def _training(
     net = float64.network(spec.dims, initial)
     before = float64.logits(net, given.infer[0])
     _agree("logits", before, numpy_forward.logits(spec.dims, initial, given.infer[0]))
-    losses = _losses(spec, net, given.train)
+    losses = float64.losses(spec, net, given.train)
     first = numpy_forward.logits(spec.dims, initial, given.train[0], training=True)
     check = numpy_forward.cross_entropy(first, given.train[0]["label"])
     _agree("step-1 loss", np.array(losses[0]), np.array(check))
@@ -109,26 +107,6 @@ def _training(
     }
 
 
-def _losses(
-    spec: workloads.SizeSpec, net: nn.Module, train: Sequence[Batch], *, parts: int = 1
-) -> list[float]:
-    """The mean loss of each step before its update, each batch in ``parts`` forward passes."""
-    optimizer = _optimizer(spec, net)
-    losses = []
-    for batch in train:
-        net.train()
-        optimizer.zero_grad()
-        columns = [*float64.inputs(batch), torch.from_numpy(batch["label"])]
-        total = 0.0
-        for *inputs, label in zip(*(column.chunk(parts) for column in columns), strict=True):
-            loss = nn.functional.cross_entropy(net(*inputs), label) / parts
-            loss.backward()
-            total += loss.item()
-        optimizer.step()
-        losses.append(total)
-    return losses
-
-
 def _replicated(
     spec: workloads.SizeSpec, *, initial: Arrays, train: Sequence[Batch]
 ) -> dict[str, Any]:
@@ -137,7 +115,7 @@ def _replicated(
         return {}
     samples = len(train[0]["label"])
     found = {
-        str(parts): _losses(spec, float64.network(spec.dims, initial), train, parts=parts)
+        str(parts): float64.losses(spec, float64.network(spec.dims, initial), train, parts=parts)
         for parts in PARTS
         if samples % parts == 0
     }
@@ -190,18 +168,6 @@ def _noisy(model: str, dims: Dims, *, exported: Arrays, data: batches.Data) -> d
     first = batches.held_out(data, model=model, batch=NOISY_SAMPLES, limit=NOISY_SAMPLES)[0]
     _agree("export logits", logits, numpy_forward.logits(dims, exported, first))
     return {"logits": logits.tolist()}
-
-
-def _optimizer(spec: workloads.SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
-    """Not the adapter's own: the reference must not share its mistakes."""
-    o = spec.optimizer
-    if o.name == "sgd":
-        return torch.optim.SGD(
-            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
-        )
-    return torch.optim.AdamW(
-        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
-    )
 
 
 def _agree(what: str, found: np.ndarray, check: np.ndarray) -> None:

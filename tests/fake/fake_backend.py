@@ -172,7 +172,9 @@ def meet(values: Sequence[float], world_size: int) -> list[float]:
     mine.with_suffix(".part").rename(mine)
     while not all(one.exists() for one in files):
         time.sleep(0.001)
-    return [max(column) for column in zip(*(json.loads(one.read_text()) for one in files))]
+    return [
+        max(column) for column in zip(*(json.loads(one.read_text()) for one in files), strict=True)
+    ]
 
 
 def work() -> None:

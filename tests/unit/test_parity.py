@@ -292,8 +292,8 @@ def test_devices_with_statistics_of_their_own_have_losses_of_their_own():
     program.replicas = 2
     known = replace(trace(), replicated={2: halves})
     assert parity.check(program, known, cell()).failures == []
-    whole = Scripted(losses=halves)
-    assert parity.check(whole, known, cell()).failures[0].startswith("the loss of step 1 off by 0.25")
+    whole = parity.check(Scripted(losses=halves), known, cell())
+    assert whole.failures[0].startswith("the loss of step 1 off by 0.25")
     program.steps, program.replicas = 0, 4
     with pytest.raises(Unsupported, match="4 parts of a batch: the reference knows 2 parts"):
         parity.check(program, known, cell())
