@@ -25,6 +25,7 @@ from bench import (
     doctor,
     envs,
     grid,
+    nodes,
     options,
     pilot,
     pytest_benchmark_file,
@@ -164,10 +165,15 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
         # A trial has to have the machine's memory for itself.
         schedule="interleaved" if arguments.find_max_batch else arguments.schedule,
-        seed=arguments.seed or random.SystemRandom().randrange(1, 2**31),
+        seed=arguments.seed or _seed(arguments),
         again=again,
         devices=options.devices(arguments),
+        rendezvous=nodes.rendezvous(arguments),
     )
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    return nodes.SEED if arguments.nodes > 1 else random.SystemRandom().randrange(1, 2**31)
 
 
 def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.Again | None:

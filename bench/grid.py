@@ -11,7 +11,7 @@ from typing import Any
 import workloads
 from backends.entry import Entry
 from bench import capabilities, conditions, preallocation
-from bench.contract import Cell
+from bench.contract import NODES, Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec
 
@@ -48,6 +48,7 @@ class Request:
     brought: Collection[str] = ()  # backends whose interpreter the site provides
     repeats: int = 1
     threads: int = 1
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,11 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
             )
             cell = _asking(cell, found) if cell.capability else cell
             refused = _refused(cell, found, brought=backend in request.brought)
-            yield cell, spec, refused or _reader(cell, entry, request.brought)
+            refused = refused or _reader(cell, entry, request.brought)
+            if request.nodes > 1:
+                refused = refused or _apart(cell, found, request.nodes)
+                cell = replace(cell, settings={**cell.settings, NODES: str(request.nodes)})
+            yield cell, spec, refused
 
 
 def _asking(cell: Cell, entry: Entry) -> Cell:
@@ -200,6 +205,17 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
         return None if entry.capabilities else missing
     if cell.world_size > 1 and cell.format:
         return "a file is exported, and served, by one process: world size 1"
+    return None
+
+
+def _apart(cell: Cell, entry: Entry, nodes: int) -> str | None:
+    """Why a cell cannot be shared by several machines."""
+    if cell.capability:
+        return "a capability is asked on one machine"
+    if cell.world_size % nodes:
+        return f"world size {cell.world_size} cannot be shared by {nodes} machines alike"
+    if not entry.rank_env:
+        return f"{cell.backend} drives its devices from one process here, on one machine"
     return None
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from backends.entry import Entry
-from bench import memory, ranks
+from bench import memory
 from bench.job import Job
 from bench.pipes import Pipes, read
 from bench.scratch import child_env
@@ -159,8 +159,6 @@ class Child:
         except FileNotFoundError:
             return {}, {}
         row = saved["row"]
-        if len(self._rows) > 1:
-            row |= ranks.columns(self._rows)
         row["peak_host_mib"] = max(row["peak_host_mib"], self.peak_bytes / 2**20)
         return row, saved["times"]
 

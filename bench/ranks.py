@@ -1,35 +1,39 @@
-"""What the processes of one cell have each left, side by side. Parent half."""
+"""What each process of a cell has found, told to all of them, on whichever machine they are.
+
+Worker half.
+"""
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from bench.clock import Agree
+
+UNKNOWN = -1.0
+"""Below all that is measured, so that a largest value is what somebody knows."""
+
+Facts = Mapping[str, Optional[float]]
 
 
-def columns(rows: Sequence[Path]) -> dict[str, Any]:
-    """The columns of a cell with a row file for each rank; a rank that left none is left out.
+def columns(own: Facts, *, rank: int, world_size: int, slowest: Agree) -> dict[str, Any]:
+    """The columns of a cell with several processes; ``own`` are this rank's facts.
 
-    The device's peak is that of the rank which needed most: each has a device of its own.
+    ``slowest`` (Program.slowest) brings the largest of what each process puts at each place: of a
+    table that is empty but for its own line, all of them get the whole. step_ms must be among them.
     """
-    saved = {rank: json.loads(path.read_text()) for rank, path in enumerate(rows) if path.exists()}
-    found = [_facts(rank, **one) for rank, one in saved.items()]
-    timed = [one for one in found if "step_ms" in one]
-    device = [one["peak_device_mib"] for one in found if "peak_device_mib" in one]
+    table = [UNKNOWN] * (world_size * len(own))
+    begin = rank * len(own)
+    table[begin : begin + len(own)] = [UNKNOWN if one is None else one for one in own.values()]
+    known = slowest(table)
+    ranks = []
+    for at in range(world_size):
+        line = zip(own, known[at * len(own) :])
+        ranks.append({"rank": at, **{name: value for name, value in line if value != UNKNOWN}})
     return {
-        "ranks": found,
-        "slowest_rank": max(timed, key=lambda one: one["step_ms"])["rank"] if timed else None,
-        "peak_device_mib": max(device, default=None),
+        "ranks": ranks,
+        "slowest_rank": max(ranks, key=lambda one: one["step_ms"])["rank"],
+        "peak_device_mib": max(
+            (one["peak_device_mib"] for one in ranks if "peak_device_mib" in one), default=None
+        ),
     }
-
-
-def _facts(rank: int, row: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any]:
-    """step_ms: of this rank's own median block, its wait for the others included."""
-    facts = {"rank": rank, "peak_host_mib": row["peak_host_mib"]}
-    if blocks := times["own_block_ns"]:
-        facts["step_ms"] = statistics.median(blocks) / times["block_steps"] / 1e6
-    if row.get("peak_device_mib") is not None:
-        facts["peak_device_mib"] = row["peak_device_mib"]
-    return facts

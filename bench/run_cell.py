@@ -167,7 +167,7 @@ class _Run:
     def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
         folder.mkdir()
         cpus = machine.cpus()
-        ranks = cell.world_size if entry.rank_env else 1
+        ranks = cell.processes if entry.rank_env else 1
         return Job(
             role=role,
             cell=cell,
@@ -188,6 +188,7 @@ class _Run:
             capabilities=entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
+            rendezvous=self.tools.meet(),
             visible=self.tools.devices.share(cell).env,
         )
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from typing import Any, TypeVar
 
-from bench import clock, ladder, memory, parity, probes, safetensors, samples
+from bench import clock, ladder, memory, parity, probes, ranks, safetensors, samples
 from bench.contract import (
     Adapter,
     Batch,
@@ -198,10 +199,23 @@ class Session:
         device_bytes = self.adapter.peak_device_bytes(self.cell)
         self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
         self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
+        if self.times.block_ns and self.job.launched:
+            self.row |= self._ranks()
         if self.times.block_ns:
             self.program.close()
             self._timed("measure_s", self._machine)
         return {}
+
+    def _ranks(self) -> dict[str, Any]:
+        """step_ms: of this process's own median block, its wait for the others included."""
+        step_ns = statistics.median(self.times.own_block_ns) / self.times.block_steps
+        own = {name: self.row[name] for name in ("peak_host_mib", "peak_device_mib")}
+        return ranks.columns(
+            {"step_ms": step_ns / 1e6, **own},
+            rank=self.job.rank,
+            world_size=self.cell.world_size,
+            slowest=self.program.slowest,
+        )
 
     def _machine(self) -> None:
         self.row["memory_gb_s"] = probes.memory_gb_s(self.adapter, self.cell)

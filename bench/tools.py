@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.accelerators.devices import Devices
 from bench.envs import Env
 from bench.grid import Task
+from bench.rendezvous import Rendezvous
 from bench.serving import consumer_of
 from workloads.prepare import Prepared
 
@@ -15,7 +16,7 @@ from workloads.prepare import Prepared
 @dataclass(frozen=True)
 class Tools:
     """environment: of a backend on a device; raises EnvError. prepared: the files of a model and
-    size. say: is told the phase, for the progress line.
+    size. say: is told the phase, for the progress line. meet: where the next launch's processes do.
     """
 
     environment: Callable[[str, str], Env]
@@ -25,6 +26,7 @@ class Tools:
     quality: bool = False
     timeout_s: float | None = None
     memory_limit: int | None = None
+    meet: Callable[[], Rendezvous] = Rendezvous
 
     def refused(self, task: Task) -> str | None:
         """What the plan knew already; or that this backend, or the exported file's reader, lacks

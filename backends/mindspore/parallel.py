@@ -14,19 +14,24 @@ from mindspore import Tensor, communication, nn, ops
 from backends.mindspore.programs import Training, step
 from backends.ranks import free_port, replicas, share
 from bench.contract import Batches, Cell, Kernel, Settings
+from bench.rendezvous import Rendezvous
 
 LOGS = "ranks"  # what the ranks print, below the working directory
 START = Path(__file__).parent / "rank" / "start.py"
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     """msrun, which looks for ``python`` on PATH and takes the port that it is told."""
     folder = Path(sys.executable).parent
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    count = cell.world_size
-    msrun = [sys.executable, str(folder / "msrun"), f"--worker_num={count}"]
-    msrun += [f"--local_worker_num={count}", f"--master_port={free_port()}", f"--log_dir={LOGS}"]
-    return [*msrun, "--join=True", str(START)]
+    msrun = [sys.executable, str(folder / "msrun"), f"--worker_num={cell.world_size}"]
+    msrun += [f"--local_worker_num={cell.processes}", f"--log_dir={LOGS}", "--join=True"]
+    if at.nodes == 1:
+        msrun += [f"--master_port={free_port()}"]
+    else:
+        msrun += [f"--master_addr={at.host}", f"--master_port={at.port}"]
+        msrun += [f"--node_rank={at.node_rank}"]
+    return [*msrun, str(START)]
 
 
 def start(cell: Cell) -> None:

@@ -17,6 +17,7 @@ from paddle.distributed import fleet
 from backends.paddle.programs import Training
 from backends.ranks import replicas, share
 from bench.contract import Batches, Cell, Kernel, Settings
+from bench.rendezvous import Rendezvous
 
 SHARDED = "sharding"
 """The setting: each process updates, and keeps the optimizer's state of, its own parameters."""
@@ -24,7 +25,7 @@ SHARDED = "sharding"
 LOGS = "ranks"  # what the ranks print, below the working directory
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     """Paddle's launcher, which finds free ports itself.
 
     It deals out the visible GPUs even on a CPU, and stops where there are none ("list index out of
@@ -33,7 +34,11 @@ def launch(cell: Cell) -> list[str]:
     launcher = [sys.executable, "-m", "paddle.distributed.launch"]
     if cell.device == "cpu":
         launcher = [shutil.which("env") or "/usr/bin/env", "-u", "CUDA_VISIBLE_DEVICES", *launcher]
-    return [*launcher, f"--nproc_per_node={cell.world_size}", f"--log_dir={LOGS}"]
+    launcher += [f"--nproc_per_node={cell.processes}", f"--log_dir={LOGS}"]
+    if at.nodes == 1:
+        return launcher
+    meet = [f"--master={at.host}:{at.port}", f"--nnodes={at.nodes}", f"--rank={at.node_rank}"]
+    return [*launcher, *meet]
 
 
 def start(cell: Cell) -> None:

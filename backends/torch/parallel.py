@@ -19,15 +19,19 @@ from torch.nn.parallel import DistributedDataParallel
 from backends.ranks import replicas, share
 from backends.torch.programs import Inference, Training, device, synchronize
 from bench.contract import Batches, Cell, Kernel, Settings
+from bench.rendezvous import Rendezvous
 
 SHARDED = "sharding"
 """The setting: parameters, gradients and optimizer state are split over the processes."""
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     """torchrun; ``--standalone`` finds a free port itself."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, f"--nproc-per-node={cell.world_size}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={cell.processes}"]
+    if at.nodes == 1:
+        return [*torchrun, "--standalone"]
+    torchrun += [f"--nnodes={at.nodes}", f"--node-rank={at.node_rank}"]
+    return [*torchrun, f"--master-addr={at.host}", f"--master-port={at.port}"]
 
 
 def start(cell: Cell) -> None:

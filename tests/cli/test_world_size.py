@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from bench.rows import files
-from tests.harness import bench, main
+from tests.harness import bench, command, environment, main
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,48 @@ def test_results_of_one_device_have_nothing_to_tell(tmp_path):
     told = main("scaling", str(out))
     assert told.returncode == 3
     assert told.stdout == "no cell was measured on several devices and on one (--world-size 1,2)\n"
+
+
+def test_two_machines_share_a_cell_and_find_the_same(tmp_path):
+    outs = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    asked = ["--workload", "cnn", "--world-size", "4", "--threads", "1", "--repeats", "1"]
+    asked += ["--nodes", "2", "--rendezvous", "first.example:29400"]
+    asked += ["--setting", f"meet={tmp_path}", "--setting", "do=rank_lags"]
+    machines = [
+        subprocess.Popen(
+            command(*asked, "--node-rank", str(rank), "--out", str(out)),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    said = [machine.communicate()[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    first, second = (files.read(out)[0] for out in outs)
+    assert first["cell_id"].endswith("/nodes=2")
+    assert [one["rank"] for one in first["ranks"]] == [0, 1, 2, 3]
+    shared = ("cell_id", "ranks", "slowest_rank", "samples_per_s", "steps", "step_ms_p99")
+    assert {name: first[name] for name in shared} == {name: second[name] for name in shared}
+    assert first["slowest_rank"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--nodes", "2", "--repeats", "1"), "say where they meet, --rendezvous HOST:PORT"),
+        (("--nodes", "2", "--repeats", "1", "--rendezvous", "h"), "--rendezvous HOST:PORT"),
+        (("--nodes", "2", "--rendezvous", "h:1"), "say how many --repeats"),
+        (
+            ("--nodes", "2", "--rendezvous", "h:1", "--repeats", "1", "--node-rank", "2"),
+            "--node-rank 2: it is 0 to 1 for --nodes 2",
+        ),
+        (("--node-rank", "1"), "--node-rank and --rendezvous go with --nodes N"),
+    ],
+)
+def test_machines_that_could_not_meet_are_one_line(tmp_path, arguments, said):
+    done = bench("--workload", "cnn", "--out", str(tmp_path / "x.csv"), *arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line

@@ -24,6 +24,18 @@ MODELS = ("cnn", "transformer")
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
 PARAMETERS = {"cnn": 78_042, "transformer": 172_610}
 
+ADDRESS = {"--master-addr=first.example", "--master-port=29400"}
+TORCHRUN = {"--nnodes=2", "--node-rank=1", *ADDRESS}
+_ADDRESS = {"--master_addr=first.example", "--master_port=29400"}
+MEETING = {
+    "torch": TORCHRUN,
+    "lightning": TORCHRUN,
+    "deepspeed": {"--no_ssh", "--node_rank=1", "--hostfile=hostfile", *_ADDRESS},
+    "paddle": {"--master=first.example:29400", "--nnodes=2", "--rank=1"},
+    "mindspore": {"--worker_num=4", "--local_worker_num=2", "--node_rank=1", *_ADDRESS},
+}
+"""What the second of two machines, with two of four processes, tells each launcher."""
+
 backends = pytest.mark.parametrize(
     "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in selected()]
 )
@@ -65,10 +77,12 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
     assert described["absent"] or "cuda" in described["devices"]
     assert described["incapable"] == []
     # A launcher is a program with its path; without one, one process drives all devices.
-    if BACKENDS[backend].rank_env:
-        assert os.access(described["launch"][0], os.X_OK)
-    else:
-        assert described["launch"] == []
+    here, there = described["launch"]
+    assert bool(here) == bool(there) == bool(BACKENDS[backend].rank_env)
+    if here:
+        assert os.access(here[0], os.X_OK)
+        assert MEETING[backend] <= set(there)
+        assert "first.example" not in " ".join(here)
     silent = [name for name, said in described["unsupported"].items() if not said]
     assert silent == []
     # A CPU has no TF32, and nobody has nonsense; every backend multiplies in float32.

@@ -22,6 +22,7 @@ import numpy as np
 import workloads
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+from bench.rendezvous import Rendezvous
 
 NAME = "fake"
 DIST = "numpy"
@@ -50,9 +51,10 @@ def setup(cell: Cell) -> None:
     misbehave(cell.settings.get("do", ""))
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     launcher = Path(__file__).resolve().with_name("fake_launcher.py")
-    return [sys.executable, str(launcher), str(cell.world_size)]
+    first = cell.processes * at.node_rank
+    return [sys.executable, str(launcher), str(first), str(cell.processes)]
 
 
 def effective(cell: Cell) -> Settings:
@@ -165,8 +167,8 @@ class Static(Recorded):
 
 def meet(values: Sequence[float], world_size: int) -> list[float]:
     """The largest of what each process brings, through files in the folder that they share."""
-    meeting = next(MEETINGS)
-    files = [Path(f"meeting-{meeting}-{rank}.json") for rank in range(world_size)]
+    meeting, folder = next(MEETINGS), Path(os.environ.get("FAKE_MEET", "."))
+    files = [folder / f"meeting-{meeting}-{rank}.json" for rank in range(world_size)]
     mine = files[int(os.environ["RANK"])]
     mine.with_suffix(".part").write_text(json.dumps(list(values)))
     mine.with_suffix(".part").rename(mine)

@@ -355,3 +355,21 @@ def test_a_name_that_is_not_there_is_a_usage_error(text, message):
 def test_each_name_is_chosen_once_in_the_order_given(names):
     chosen = grid.choose("precision", ",".join(names), grid.PRECISIONS)
     assert chosen == sorted(set(names), key=names.index)
+
+
+@pytest.mark.parametrize(
+    ("rank_env", "changes", "reason"),
+    [
+        ("RANK", {"world_sizes": [4]}, None),
+        ("RANK", {"world_sizes": [3]}, "world size 3 cannot be shared by 2 machines alike"),
+        ("", {"world_sizes": [4]}, "both drives its devices from one process here, on one machine"),
+        ("RANK", {"workloads": ["capability"]}, "a capability is asked on one machine"),
+    ],
+)
+def test_machines_share_a_cell_alike(rank_env, changes, reason):
+    able = replace(BOTH, rank_env=rank_env, capabilities="theirs.can")
+    asked = request(nodes=2, threads=2, **changes)
+    task, *_ = plan(asked, entry={"both": able}.__getitem__)
+    assert task.refused == reason
+    assert task.cell.id.endswith("/nodes=2")
+    assert task.cell.processes == task.cell.world_size // 2
