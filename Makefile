@@ -16,7 +16,7 @@ PY := $(VENV)/bin/python
 # happens to be exported in the shell must not change what is measured or where it is written.
 CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
-           MAX_MINUTES
+           MAX_MINUTES NODES NODE_RANK RENDEZVOUS
 SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
@@ -94,7 +94,8 @@ history: $(STAMP)  ## every cell's series and its changes: A=folder
 	@$(PY) -m bench history '$(or $(call chosen,A),results)' $(call options,METRIC FAIL_ON)
 
 calibrate: $(STAMP)  ## what is found and what is imagined on this machine: BACKEND=torch
-	@$(PY) -m bench calibrate $(call options,$(filter-out RESUME PRECISION_TARGET MAX_MINUTES,$(CHOICES)))
+	@$(PY) -m bench calibrate $(call options,$(filter-out RESUME PRECISION_TARGET \
+	    MAX_MINUTES NODES NODE_RANK RENDEZVOUS,$(CHOICES)))
 
 night: $(STAMP)  ## one more night: BACKEND=... DEVICE=...
 	@mkdir -p nights

@@ -22,6 +22,8 @@ from bench.rows.schema import Row
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOADS = ("cnn", "transformer", "export")
 STARTS = ("import", "build")
+MACHINE = "epyc-vm-2cpu"  # times of two machines do not belong into one table
+Table = Callable[[Sequence[Row]], Iterator[str]]
 REASON_LIMIT = 160  # characters; the row has all of it
 
 
@@ -232,11 +234,31 @@ def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
             yield f"\n{backend}, {model}: {reason}"
 
 
-SECTIONS: dict[str, Callable[[Sequence[Row]], Iterator[str]]] = {
+def several(rows: Sequence[Row]) -> Iterator[str]:
+    """What two devices bring at ``tiny``, where one was measured on the same machine."""
+    yield "| backend | workload | two devices | efficiency | sum of gradients in a step |"
+    yield "|---|---|---|---|---|"
+    from bench import scaling  # noqa: PLC0415  # imports scipy
+
+    tiny = [row for row in rows if row["size"] == "tiny" and row["device"] == "cpu"]
+    found = {tuple(one.cell_id.split("/")[:2]): one for one in scaling.scalings(tiny)}
+    for backend, workload in sorted(found, key=lambda key: (key[1], key[0])):
+        one = found[backend, workload]
+        share = "" if one.allreduce is None else f"{one.allreduce:.1%}"
+        cells = [_name(backend), workload, f"{_digits(one.samples_per_s)}/s", one.words, share]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _on(machine: str, table: Table) -> Table:
+    return lambda rows: table([row for row in rows if row["cluster"] == machine])
+
+
+SECTIONS: dict[str, Table] = {
     "support": support,
-    "training": training,
-    "compiling": compiling,
-    "exports": exports,
+    "training": _on(MACHINE, training),
+    "compiling": _on(MACHINE, compiling),
+    "exports": _on(MACHINE, exports),
+    "scaling": several,
     "capabilities": capabilities,
     "fairness": _fairness,
 }

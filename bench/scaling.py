@@ -56,6 +56,12 @@ class Scaling:
     allreduce: float | None
     slowest_rank: int | None
 
+    @property
+    def words(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.efficiency:.0%} (one process)"
+        return f"{self.efficiency:.0%} ({self.low:.0%} to {self.high:.0%})"
+
 
 def scalings(rows: Sequence[Row]) -> list[Scaling]:
     """Every cell on several devices of which there are rows on one; by cell and run order."""
@@ -119,7 +125,7 @@ def render(found: Sequence[Scaling], console: Console) -> None:
     if not found:
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in ("cell", "devices", "samples/s", "efficiency", "95 %", "allreduce/step", "slowest"):
+    for name in ("cell", "devices", "samples/s", "efficiency", "allreduce/step", "slowest"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
     for one in found:
         table.add_row(plain(one.cell_id), *_texts(one))
@@ -129,9 +135,7 @@ def render(found: Sequence[Scaling], console: Console) -> None:
 def _texts(one: Scaling) -> Iterator[str]:
     yield str(one.world_size)
     yield f"{one.samples_per_s:.4g}"
-    yield f"{one.efficiency:.0%}"
-    known = one.low is not None and one.high is not None
-    yield f"{one.low:.0%} to {one.high:.0%}" if known else "one process"
+    yield one.words
     yield "" if one.allreduce is None else f"{one.allreduce:.1%}"
     yield "" if one.slowest_rank is None else str(one.slowest_rank)
 

@@ -45,6 +45,19 @@ for _backend in selected():
         python(_backend)
 
 
+def run_tiny(backend: str, *arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
+    """``bench run`` at tiny on the CPU, once, in the environment that the tests use."""
+    asked = ["--backend", backend, "--size", "tiny", "--device", "cpu", *arguments]
+    own = ["--python", f"{backend}={python(backend)}", "--repeats", "1", "--out", str(out)]
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "run", *asked, *own],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def cell(backend: str, model: str, **changes: Any) -> Cell:
     """The tiny cell of a model that trains; ``format=...`` makes it one that exports."""
     spec = workloads.size(model, model, "tiny")

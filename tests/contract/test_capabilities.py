@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from backends.registry import BACKENDS
 from bench import readme
 from bench.capabilities import CAPABILITIES
 from bench.rows import files
 from bench.rows.schema import Row
-from tests.contract.asking import ROOT, python, selected
+from tests.contract.asking import ROOT, run_tiny, selected
 
-ELSEWHERE = {"lightning": ("dynamic-shapes",), "deepspeed": ("dynamic-shapes", "data-parallel")}
-"""What is asked of another backend already, to save two minutes: torch's own function; and ZeRO's
-first stage, whose launcher and engine are the third's."""
+ELSEWHERE = {
+    **dict.fromkeys(BACKENDS, ("data-parallel",)),
+    **dict.fromkeys(("lightning", "deepspeed"), ("data-parallel", "dynamic-shapes")),
+}
+"""What is asked elsewhere already, to save two minutes: data-parallel is the first half of
+parallel-checkpoint, and the torch family's dynamic shapes are one function, torch's."""
 
 
 def committed(backend: str) -> dict[str, Row]:
@@ -32,16 +33,7 @@ def committed(backend: str) -> dict[str, Row]:
 def test_every_answer_is_the_committed_one(backend: str, tmp_path: Path) -> None:
     out = tmp_path / "answers.csv"
     names = [name for name in CAPABILITIES if name not in ELSEWHERE.get(backend, ())]
-    asked = ["--backend", backend, "--workload", "capability", "--size", "tiny", "--device", "cpu"]
-    asked += ["--capability", ",".join(names)]
-    own = ["--python", f"{backend}={python(backend)}", "--repeats", "1", "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", *asked, *own],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_tiny(backend, "--workload", "capability", "--capability", ",".join(names), out=out)
     assert done.returncode in (0, 3), done.stderr
     here = {row["capability"]: (row["status"], row["reason"]) for row in files.read(out)}
     known = committed(backend)
