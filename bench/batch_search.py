@@ -12,9 +12,10 @@ from dataclasses import replace
 from bench import largest_batch
 from bench.errors import UsageError
 from bench.grid import Task
-from bench.largest_batch import BATCH, FULL, TRIAL
+from bench.largest_batch import FULL
 from bench.rows.files import ResultFile
 from bench.rows.schema import Row
+from bench.trials import BATCH, TRIAL
 
 
 class Search:

@@ -121,11 +121,15 @@ class Recorded(Program):
         self.wrong = cell.settings.get("do") == "wrong_logits"
         self.batches = batches.infer
         self.index = 0
-        self.steps = 0
+        self.steps = self.enqueued = 0
 
     def train_step(self) -> None:
+        """``do=no_wait``: it only enqueues, and ``wait`` does not wait for it."""
         self.steps += 1
-        work()
+        if self.do == "no_wait":
+            self.enqueued += 1
+        else:
+            work()
         if self.do == "rank_lags" and os.environ.get("RANK") == "1":
             for _ in range(4):
                 work()
@@ -134,6 +138,9 @@ class Recorded(Program):
         return list(values) if self.world_size == 1 else meet(values, self.world_size)
 
     def loss(self) -> float:
+        for _ in range(self.enqueued):
+            work()
+        self.enqueued = 0
         return float(self.losses[min(self.steps, len(self.losses)) - 1])
 
     def facts(self) -> Settings:
