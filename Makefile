@@ -31,6 +31,7 @@ help:  ## this list
 	@echo
 	@echo "choices of make bench, by commas or 'all' ($(SWITCHES) are switched on by 1):"
 	@echo "  $(CHOICES) $(SWITCHES)" | fmt -w 80
+	@echo "choices of make gpu-check (docs/accelerators.md): $(KIT)" | fmt -w 80
 
 venv: $(STAMP)  ## .venv, the harness's own environment, and nothing else
 

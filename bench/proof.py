@@ -27,11 +27,18 @@ class Proof(Session):
         """Nanoseconds of blocks of 1, 2, 4 and 8 steps, and of reading the loss after the last.
 
         A ``wait`` that does not block leaves the work to whoever asks for a result. The least of
-        several tries: neighbours only add.
+        several tries, for neighbours only add, and all sizes in turns, for they come and go.
         """
-        taken = {steps: self._block(steps) for steps in BLOCKS}
-        step_ns = [least for least, _ in taken.values()]
-        self._note(block_steps=list(BLOCKS), block_ns=step_ns, loss_ns=taken[BLOCKS[-1]][1])
+        taken: dict[int, list[int]] = {steps: [] for steps in BLOCKS}
+        losses = []
+        for _ in range(TRIES):
+            for steps in BLOCKS:
+                taken[steps].append(clock.block(self._step, self.program.wait, steps))
+            started = time.perf_counter_ns()
+            self.program.loss()
+            losses.append(time.perf_counter_ns() - started)
+        least = [min(taken[steps]) for steps in BLOCKS]
+        self._note(block_steps=list(BLOCKS), block_ns=least, loss_ns=min(losses))
         return {}
 
     def touch(self) -> dict[str, Any]:
@@ -47,16 +54,6 @@ class Proof(Session):
         grown = None if before is None or after is None else (after - before) / 2**20
         self._note(held_mib=4 * HELD_NUMBERS / 2**20, framework_mib=grown)
         return {}
-
-    def _block(self, steps: int) -> tuple[int, int]:
-        """The least time of a block, and of the loss behind one."""
-        blocks, losses = [], []
-        for _ in range(TRIES):
-            blocks.append(clock.block(self._step, self.program.wait, steps))
-            started = time.perf_counter_ns()
-            self.program.loss()
-            losses.append(time.perf_counter_ns() - started)
-        return min(blocks), min(losses)
 
     def _stream(self, numbers: int) -> Kernel:
         kernel = self.adapter.stream(self.cell, numbers)
