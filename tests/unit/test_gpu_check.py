@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
-from bench.gpu_check import judges, options
+from bench.errors import UsageError
+from bench.gpu_check import judges, options, plan
 from bench.gpu_check.judges import Answer, answers, code
 from bench.gpu_check.plan import CELL_S, MINUTES, PLAN
 from bench.rows.schema import COLUMNS
@@ -140,3 +143,39 @@ def test_parts_are_chosen_by_number(text, parts):
 def test_a_part_that_there_is_not_is_said():
     with pytest.raises(Exception, match="'5' is no part: 1 to 4, or all"):
         options.parts("1,5")
+
+
+def asked(*arguments):
+    parser = argparse.ArgumentParser()
+    options.add(parser.add_subparsers())
+    return parser.parse_args(["gpu-check", *arguments])
+
+
+def test_memory_is_seen_to_grow_without_a_pool():
+    """JAX has one on a GPU, PyTorch has none; only the memory check turns it off."""
+    found = plan.planned(asked("--backend", "jax,torch", "--size", "tiny"), [1])
+    off = {
+        (one.check.trial, task.cell.backend)
+        for one in found
+        for task in one.tasks
+        if "preallocation" in task.cell.settings
+    }
+    assert off == {("memory", "jax")}
+    assert {one.check.trial: len(one.tasks) for one in found} == {"wait": 2, "memory": 2, "": 2}
+
+
+def test_a_size_that_is_not_there_has_no_cells_and_says_so(monkeypatch):
+    def absent(*_, **__):
+        raise UsageError("size 'large' is not there yet")
+
+    monkeypatch.setattr(plan.grid, "plan", absent)
+    found = plan.planned(asked("--backend", "torch"), [3])
+    assert [(one.check.name, one.tasks, one.refused) for one in found] == [
+        ("speed", (), "size 'large' is not there yet"),
+        ("large", (), "size 'large' is not there yet"),
+    ]
+
+
+def test_large_is_left_out_where_smaller_sizes_are_asked_for():
+    refused = {one.check.name: one.refused for one in plan.planned(asked("--size", "tiny"), [3])}
+    assert refused["large"] == "only with --size base or large"
