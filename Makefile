@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        history calibrate night night-report score report snapshot
+        gpu-check history calibrate night night-report score report snapshot
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -17,6 +17,8 @@ PY := $(VENV)/bin/python
 CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
            MAX_MINUTES NODES NODE_RANK RENDEZVOUS
+# What `bench gpu-check` understands of these, and its own.
+KIT := PART DEVICE BACKEND WORKLOAD SIZE OUT MINUTES TIMEOUT
 SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
@@ -29,6 +31,7 @@ help:  ## this list
 	@echo
 	@echo "choices of make bench, by commas or 'all' ($(SWITCHES) are switched on by 1):"
 	@echo "  $(CHOICES) $(SWITCHES)" | fmt -w 80
+	@echo "choices of make gpu-check (docs/accelerators.md): $(KIT)" | fmt -w 80
 
 venv: $(STAMP)  ## .venv, the harness's own environment, and nothing else
 
@@ -61,6 +64,9 @@ $(STAMP): locks/harness.txt
 
 bench: $(STAMP)  ## run the pilot: BACKEND=torch,onnxruntime SIZE=tiny ...
 	@$(PY) -m bench run --report $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
+
+gpu-check: $(STAMP)  ## is what is said of a GPU true here: PART=1..4 DEVICE=cuda OUT=...
+	@$(PY) -m bench gpu-check $(call options,$(KIT)) $(call switches,ALLOW_BUSY)
 
 envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 	@$(PY) -m bench env $(backends) $(call options,DEVICE)

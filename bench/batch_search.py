@@ -12,9 +12,10 @@ from dataclasses import replace
 from bench import largest_batch
 from bench.errors import UsageError
 from bench.grid import Task
-from bench.largest_batch import BATCH, FULL, TRIAL
+from bench.largest_batch import FULL
 from bench.rows.files import ResultFile
 from bench.rows.schema import Row
+from bench.trials import BATCH, TRIAL
 
 
 class Search:
@@ -46,7 +47,8 @@ class Search:
                 trials.append(_trial(task, batch))
             elif (now := largest_batch.known(outcomes)).stopped is None and now.trains:
                 measured += self._measured(task, now.trains)
-        found = f"{len(self.tasks) - len(trials)} of {len(self.tasks)} largest batches are known"
+        ended = len(self.tasks) - len(trials)
+        found = f"{ended} of {len(self.tasks)} searches for the largest batch have ended"
         # Measured last, or what was found in the meantime would keep the others waiting.
         tasks = trials or [task for task in measured if task.key not in results.done]
         return tasks, found

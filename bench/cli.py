@@ -42,6 +42,7 @@ from bench.errors import (
     EnvError,
     UsageError,
 )
+from bench.gpu_check import options as gpu_check_options
 from bench.history import options as history_options
 from bench.report import options as report_options
 from bench.rows import files, schema
@@ -89,6 +90,7 @@ def _parser() -> Parser:
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
     history_options.add(commands).set_defaults(command=_later("bench.history.command"))
+    gpu_check_options.add(commands).set_defaults(command=_later("bench.gpu_check.command"))
     score_options.add(commands).set_defaults(command=_later("bench.score.command"))
     score_options.add_shortlist(commands).set_defaults(command=_later("bench.score.shortlist"))
     report_options.add(commands).set_defaults(command=_later("bench.report.command"))

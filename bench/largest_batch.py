@@ -9,12 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-TRIAL = "trial"
-"""The setting of a cell that only trains a few steps, and the column of its row."""
-
-BATCH = "batch"
-"""What it is tried for."""
-
 TRAINS, FULL = "ok", "oom"
 MOST = 2**20
 """Samples: where a step of so many has room, memory is not what limits a batch."""

@@ -169,12 +169,12 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
     device, asked = choose.named(arguments.device)
     backend = arguments.backend or ",".join(_default_backends())
     backends = grid.choose("backend", backend, backends_index.names())
-    brought = _brought(arguments.python)
+    site = brought(arguments.python)
     own: dict[str, str] = {}
     if device == "auto":
         device = machine.likely_device()
         paths = pythons(arguments.python)
-        own = auto.devices(backends, pythons=paths, brought=brought, asked=asked, say=say)
+        own = auto.devices(backends, pythons=paths, brought=site, asked=asked, say=say)
     return grid.Request(
         backends=backends,
         workloads=grid.choose("workload", arguments.workload, workloads.names()),
@@ -188,9 +188,9 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         batches=_counts("--batch", arguments.batch),
         world_sizes=_counts("--world-size", arguments.world_size),
         capabilities=grid.choose("capability", arguments.capability, CAPABILITIES),
-        settings=dict(_setting(text) for text in arguments.setting),
+        settings=dict(setting(text) for text in arguments.setting),
         device_of=own,
-        brought=brought,
+        brought=site,
         repeats=arguments.repeats or 1,
         threads=arguments.threads or len(allowed),
         nodes=arguments.nodes,
@@ -240,14 +240,14 @@ def percents(text: str) -> list[str]:
     return [str(one) for one in _counts("--slow", text or None)]
 
 
-def _setting(text: str) -> tuple[str, list[str]]:
+def setting(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
     if not (key and equals and values):
         raise UsageError(f"--setting {text!r}: write KEY=VALUE, or KEY=VALUE,VALUE for several")
     return key, values.split(",")
 
 
-def _brought(pairs: Sequence[str]) -> set[str]:
+def brought(pairs: Sequence[str]) -> set[str]:
     """Backends with an interpreter of the site's, by option or by environment variable."""
     variables = {
         name: f"BENCH_PYTHON_{interpreters.variable(name)}" for name in backends_index.names()

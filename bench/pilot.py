@@ -21,7 +21,6 @@ from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
-from bench.largest_batch import TRIAL
 from bench.progress import Progress
 from bench.rendezvous import HERE, Rendezvous
 from bench.rows import schema
@@ -30,6 +29,7 @@ from bench.run_cell import run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
 from bench.tools import Tools
+from bench.trials import TRIAL
 from bench.turns import Outcome, Row
 from workloads.prepare import Prepared
 
@@ -39,7 +39,10 @@ Again = Callable[[list[Task], ResultFile], tuple[list[Task], str]]
 
 @dataclass(frozen=True)
 class Options:
-    """How a plan is run, as opposed to what is in it."""
+    """How a plan is run, as opposed to what is in it.
+
+    enough: whether the next cell is not to be started any more.
+    """
 
     cluster: str = ""
     pythons: Mapping[str, Path] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Options:
     schedule: str = schedule.DEFAULT
     seed: int = 0
     again: Again | None = None
+    enough: Callable[[], bool] = lambda: False
     devices: Devices = field(default_factory=Devices)
     rendezvous: Rendezvous = HERE
 
@@ -105,6 +109,8 @@ class _Pilot:
             tasks, how=self.options.schedule, seed=self.options.seed, room_mib=room
         )
         for tasks_together in found:
+            if self.options.enough():
+                return
             self._fleet(tasks_together)
 
     def _fleet(self, tasks: Fleet) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bench import machine
 from bench.grid import Task
-from bench.largest_batch import TRIAL
+from bench.trials import BATCH, TRIAL
 
 
 class Progress:
@@ -96,7 +96,8 @@ def outcome(row: dict[str, Any]) -> str:
 def _label(task: Task) -> str:
     cell = task.cell
     mode = "" if cell.mode in ("eager", "compiled") and cell.format else f" {cell.mode}"
-    trial = f" batch {cell.batch}" if TRIAL in cell.settings else ""
+    kind = cell.settings.get(TRIAL)
+    trial = f" batch {cell.batch}" if kind == BATCH else f" ({kind})" if kind else ""
     return f"{cell.backend} {_what(cell)} {cell.size} {cell.precision}{mode}{trial}"
 
 

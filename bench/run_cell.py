@@ -21,11 +21,11 @@ from bench.contract import Cell
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
-from bench.largest_batch import TRIAL
 from bench.launch import LAST, Child, Ended
 from bench.scratch import scratch_folder
 from bench.serving import consumer_of, merged
 from bench.tools import Tools
+from bench.trials import BATCH, COMMANDS, CONTEXT, FEW_STEPS, TRIAL
 from bench.turns import ALONE, Found, Outcome, Pace, Row, Script, Times, Turns, Watch
 
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
@@ -33,9 +33,6 @@ MAX_BLOCKS = 400
 MAX_LATENCIES = 1000
 SLOW_S = 1.0
 """What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
-
-FEW_STEPS = 5
-"""Where nothing is timed: what a step allocates, its second has, too."""
 
 
 def run_cell(task: Task, tools: Tools) -> Outcome:
@@ -74,7 +71,7 @@ class _Run:
         self.pace = pace
         self.watch = watch
         self.cell = task.cell
-        self.trial = TRIAL in task.cell.settings
+        self.trial = task.cell.settings.get(TRIAL)
         self.tools = tools
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
@@ -82,6 +79,7 @@ class _Run:
         self.files = tools.prepared(self.cell.model, self.cell.size)
         self.budget_s = tools.timeout_s or task.spec.deadline_s
         self.logs: list[str] = []
+        self.probed: Child | None = None
 
     @property
     def left_s(self) -> float:
@@ -195,8 +193,10 @@ class _Run:
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
         reply = child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
-        if do != LAST:
-            self.gauge.look(child.pids, context=do == "start")
+        if do == "probe":
+            self.probed = child  # a framework may keep the memory of the products' matrices
+        if do != LAST and child is not self.probed:
+            self.gauge.look(child.pids, context=do in CONTEXT)
         return reply
 
     def _timed(self, child: Child, **arguments: Any) -> None:
@@ -236,9 +236,10 @@ class _Run:
         self._ask(child, "finish")
 
     def _few_steps(self, child: Child) -> Script:
-        """What is needed to see whether a cell trains, and the memory that it takes."""
+        """Where nothing is timed: a trial, or to see the memory that a cell takes."""
         self._gate(child, steps=FEW_STEPS)
-        self._ask(child, "latency", count=FEW_STEPS)
+        for name, arguments in COMMANDS[self.trial or BATCH]:
+            self._ask(child, name, **arguments)
         self._ask(child, "finish")
         yield from ()
 
@@ -271,7 +272,9 @@ class _Run:
 
     def _measure(self, child: Child) -> Script:
         spec, pace = self.task.spec, self.pace
-        self._ask(child, "probe")
+        # An accelerator has no neighbours, and its peaks would be those of the probe's matrices.
+        if self.cell.device == "cpu":
+            self._ask(child, "probe")
         warm = self._ask(
             child, "warm_up", max_blocks=spec.warmup_cap, min_block_ns=pace.min_block_ns
         )

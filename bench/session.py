@@ -158,6 +158,7 @@ class Session:
         )
         self.times.step_ns = steps + self._slowest(own)
         self.row["measure_peak_host_mib"] = memory.peak_bytes() / 2**20
+        self.row["peak_device_mib"] = self._peak_device_mib()
         return {}
 
     def probe(self) -> dict[str, Any]:
@@ -196,8 +197,8 @@ class Session:
         changed = {key: after[key] for key in after if self.row["settings"].get(key) != after[key]}
         if changed:
             self.row["settings"]["changed_while_running"] = changed
-        device_bytes = self.adapter.peak_device_bytes(self.cell)
-        self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
+        if "peak_device_mib" not in self.row:  # what is timed has it from before its rates
+            self.row["peak_device_mib"] = self._peak_device_mib()
         self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
         if self.times.block_ns and self.job.launched:
             self.row |= self._ranks()
@@ -216,6 +217,10 @@ class Session:
             world_size=self.cell.world_size,
             slowest=self.program.slowest,
         )
+
+    def _peak_device_mib(self) -> float | None:
+        device_bytes = self.adapter.peak_device_bytes(self.cell)
+        return None if device_bytes is None else device_bytes / 2**20
 
     def _machine(self) -> None:
         self.row["memory_gb_s"] = probes.memory_gb_s(self.adapter, self.cell)

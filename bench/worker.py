@@ -27,8 +27,10 @@ from bench.duel import Duel
 from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
+from bench.proof import Proof
 from bench.session import Session
 from bench.trial import Trial
+from bench.trials import TRIAL
 
 LAUNCHED = "BENCH_LAUNCHED"
 RANK = Path(__file__).parent / "rank" / "worker.py"
@@ -94,6 +96,8 @@ def _session(job: Job) -> Work:
         return Inventory(job)
     if job.rival:
         return Duel(job)
+    if TRIAL in job.cell.settings:
+        return Proof(job)
     if job.cell.capability:
         return Trial(job)
     return Session(job) if job.cell.trains else Exporting(job)

@@ -135,7 +135,7 @@ FURTHER = (
         "trial",
         "text",
         "",
-        "batch: a row of the search for the largest one, which trains a few steps and times none;"
-        " else empty; only bench run reads such rows",
+        "what a row tries that times nothing: batch (has it memory for it), parity, wait, memory;"
+        " empty on all others; what compares leaves such rows out",
     ),
 )

@@ -12,6 +12,7 @@ import pytest
 from bench import backends_index, grid
 from bench.accelerators import nvidia
 from bench.accelerators.devices import Devices
+from bench.accelerators.gauge import Gauge
 from bench.contract import Cell
 from bench.envs import Env
 from bench.run_cell import run_cell
@@ -59,7 +60,7 @@ def row_of(monkeypatch):
     backends_index._others.cache_clear()
 
 
-def row(**settings: str):
+def row(say=lambda _: None, **settings: str):
     request = grid.Request(
         backends=["fake"], workloads=["cnn"], sizes=["tiny"], devices=["cuda"], brought=["fake"]
     )
@@ -70,7 +71,7 @@ def row(**settings: str):
     tools = Tools(
         environment=lambda *_: env,
         prepared=prepare.ensure,
-        say=lambda _: None,
+        say=say,
         devices=Devices(),
     )
     return run_cell(replace(task, cell=cell, spec=spec), tools).row
@@ -82,6 +83,19 @@ def test_speed_is_measured_with_the_pool_and_memory_without(row_of):
     assert (found["peak_driver_mib"], found["context_mib"]) == (NEEDED_MIB, NEEDED_MIB)
     assert found["settings"]["preallocation"] == "on for speed, off for memory"
     assert found["samples_per_s"] > 0
+
+
+def test_what_the_rates_are_measured_with_is_no_part_of_the_peaks(row_of, monkeypatch):
+    phases: list[str] = []
+    looked: list[str] = []
+    look = Gauge.look
+    monkeypatch.setattr(
+        Gauge, "look", lambda *a, **k: (looked.append(phases[-1]), look(*a, **k))[1]
+    )
+    found = row_of(say=phases.append, preallocation="off")
+    assert {"probe", "finish"} <= set(phases)
+    assert set(looked) == {"start", "build", "gate", "warm_up", "run", "latency"}
+    assert found["peak_device_mib"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ WORKER_HALF = {
         "bench/__init__ bench/contract bench/errors bench/safetensors bench/clock bench/memory"
         " bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
-        " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/capabilities"
-        " bench/payload"
+        " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
+        " bench/proof bench/capabilities bench/payload"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
     )
 }

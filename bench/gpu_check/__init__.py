@@ -1,0 +1,1 @@
+"""``bench gpu-check``: whether what this program says of an accelerator is true, on your own."""
