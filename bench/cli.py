@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import json
 import os
-import random
 import signal
 import sys
 import uuid
@@ -167,15 +166,11 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
         # A trial has to have the machine's memory for itself.
         schedule="interleaved" if arguments.find_max_batch else arguments.schedule,
-        seed=arguments.seed or _seed(arguments),
+        seed=nodes.seed(arguments),
         again=again,
         devices=options.devices(arguments),
         rendezvous=nodes.rendezvous(arguments),
     )
-
-
-def _seed(arguments: argparse.Namespace) -> int:
-    return nodes.SEED if arguments.nodes > 1 else random.SystemRandom().randrange(1, 2**31)
 
 
 def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.Again | None:

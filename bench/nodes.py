@@ -7,6 +7,7 @@ Every machine makes the same plan in the same order, and its processes decide by
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Callable
 from itertools import count as counting
 
@@ -40,6 +41,12 @@ def rendezvous(arguments: argparse.Namespace) -> Rendezvous:
     if not arguments.repeats:
         raise UsageError(f"--nodes {nodes}: say how many --repeats, for all machines alike")
     return Rendezvous(nodes, rank, host, int(port))
+
+
+def seed(arguments: argparse.Namespace) -> int:
+    """Of the order of cells: the one given, or a random one; for several machines the same."""
+    by_itself = SEED if arguments.nodes > 1 else random.SystemRandom().randrange(1, 2**31)
+    return int(arguments.seed or by_itself)
 
 
 def meetings(where: Rendezvous) -> Callable[[], Rendezvous]:

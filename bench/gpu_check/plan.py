@@ -110,6 +110,7 @@ def _request(check: Check, arguments: argparse.Namespace, *, workload: str) -> g
         "capability": "all",
         "repeats": 1,
         "threads": None,
+        "nodes": 1,
     }
     asked = argparse.Namespace(**{**vars(arguments), **fixed, **own})
     return options.request(asked, say=lambda _: None)
