@@ -96,6 +96,8 @@ def test_training(ask: Ask, backend: str, model: str) -> None:
     assert found["logits"]["dtype"] == "float32"
     assert found["logits"]["finite"]
     assert found["logits"]["spread"] > 0, "all samples get the same answer"
+    assert set(found["effective"]["dtypes"]) >= {"parameters", "compute", "reduce"}
+    assert set(found["effective"]["dtypes"].values()) == {"float32"}
     assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
     assert found["closed"] == {}, "a closed program still has a say"
     assert waits(found["seconds"])
