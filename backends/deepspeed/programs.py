@@ -64,8 +64,10 @@ def config(cell: Cell) -> dict[str, Any]:
             decay = asked.weight_decay
             parameters = {"lr": asked.lr, "betas": betas, "eps": asked.eps, "weight_decay": decay}
             made["optimizer"] = {"type": "AdamW", "params": parameters}
-        if stage in (1, 2):
-            made["zero_optimization"]["compute_grad_norm"] = False  # nothing reads it
+    if stage in (1, 2) and (cell.track == "tuned" or cell.precision == "fp16"):
+        # Nothing reads it. In fp16 it would find an overflow first and skip the step, and the
+        # GradScaler, which is not asked then, would never lower its scale.
+        made["zero_optimization"]["compute_grad_norm"] = False
     return made
 
 
