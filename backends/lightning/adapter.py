@@ -34,11 +34,15 @@ peak_device_bytes = plain.peak_device_bytes
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return plain.unsupported(cell) or _compiled_shards(cell)
+    return plain.unsupported(cell) or _shards(cell)
 
 
-def _compiled_shards(cell: Cell) -> str | None:
-    if cell.mode == "compiled" and SHARDED in cell.settings:
+def _shards(cell: Cell) -> str | None:
+    if SHARDED not in cell.settings:
+        return None
+    if cell.precision == "fp16":
+        return 'Lightning\'s ModelParallelStrategy "does not support" precision 16-mixed'
+    if cell.mode == "compiled":
         return '"a compiled model is incompatible with the current strategy: ModelParallelStrategy"'
     return None
 
