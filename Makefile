@@ -17,7 +17,7 @@ PY := $(VENV)/bin/python
 CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
            MAX_MINUTES
-SWITCHES := QUALITY STRICT ALLOW_BUSY
+SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
 backends = $(or $(call chosen,BACKEND),torch,jax,onnxruntime)

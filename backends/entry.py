@@ -28,6 +28,8 @@ class Entry:
     device_env: kind of device -> variables that a process on it needs.
     setting_env: setting -> the variable that carries it, for what is read at import.
     tuned_env: variables that the tuned track sets.
+    preallocation: variables that keep it from taking an accelerator's memory in advance; none where
+    it does not. no_pool: settings, written ``key=value``, under which it does not.
     fallbacks: lock to use instead where a lock's packages cannot be found.
     sources: distributions that exist as source only and are built with the environment.
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
@@ -55,6 +57,8 @@ class Entry:
     device_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     setting_env: Mapping[str, str] = field(default_factory=dict)
     tuned_env: Mapping[str, str] = field(default_factory=dict)
+    preallocation: Mapping[str, str] = field(default_factory=dict)
+    no_pool: tuple[str, ...] = ()
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     capabilities: str = ""

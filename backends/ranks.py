@@ -14,6 +14,11 @@ def free_port() -> int:
     return port
 
 
+def replicas(cell: Cell) -> int:
+    """Where every device has BatchNorm statistics of its own; only the CNN has any."""
+    return cell.world_size if cell.model == "cnn" else 1
+
+
 def share(cell: Cell, batches: Batches, *, rank: int) -> Batches:
     """One rank's part of each train batch; what is inferred stays whole."""
     begin = rank * cell.batch

@@ -17,6 +17,9 @@ JAX_DEVICES = {
     **{kind: {"JAX_PLATFORMS": f"{kind},cpu"} for kind in ("cuda", "rocm", "tpu")},
     "cpu": {"JAX_PLATFORMS": "cpu"},
 }
+# JAX takes 75 % of a GPU's memory at its first operation, TensorFlow nearly all of it.
+JAX_GROWS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+TENSORFLOW_GROWS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 DEEPSPEED_DEVICES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda"}
 TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
 TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
@@ -49,6 +52,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
             formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
             env=TENSORFLOW_ENV,
+            preallocation=TENSORFLOW_GROWS,
             public="backends.tensorflow.public",
             public_lock="public",
         ),
@@ -63,6 +67,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
             device_env=JAX_DEVICES,
+            preallocation=JAX_GROWS,
             public="backends.jax.public",
         ),
         "keras": Entry(
@@ -79,6 +84,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
             device_env=JAX_DEVICES,
             setting_env={"keras_backend": "KERAS_BACKEND"},
+            preallocation={**JAX_GROWS, **TENSORFLOW_GROWS},
+            no_pool=("keras_backend=torch",),
             public="backends.keras.public",
             public_lock="public",
         ),

@@ -30,6 +30,7 @@ class Capability:
 CHECKPOINT, SAFE_LOAD = "checkpoint", "safe-load"
 DYNAMIC_SHAPES = "dynamic-shapes"
 DATA_PARALLEL, SHARDING = "data-parallel", "sharding"
+PARALLEL_CHECKPOINT = "parallel-checkpoint"
 SAFETENSORS, DLPACK = "safetensors", "dlpack"
 
 CAPABILITIES: Mapping[str, Capability] = {
@@ -39,6 +40,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "two devices share parameters or optimizer state: the losses are one's",
         world_size=2,
         settings={"sharding": "on"},
+    ),
+    PARALLEL_CHECKPOINT: Capability(
+        "two devices resume from their checkpoint in fresh processes: the next losses are equal",
+        world_size=2,
     ),
     DYNAMIC_SHAPES: Capability(
         "one compiled program takes batches and sequences of other lengths", trains=False
@@ -54,6 +59,7 @@ PROCESSES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     SAFE_LOAD: (("start", "build", "poison"), ("start", "build", "load")),
     DATA_PARALLEL: (_TRAINED,),
     SHARDING: ((*_TRAINED, "divided"),),
+    PARALLEL_CHECKPOINT: ((*_TRAINED, "save"), ("start", "resume")),
     DYNAMIC_SHAPES: (("start", "reshape"),),
     SAFETENSORS: (("start", "tensors"),),
     DLPACK: (("start", "exchange"),),
@@ -76,7 +82,10 @@ class Capabilities(Protocol):
     """The module's names, for the type checker."""
 
     def save(self, program: Program, folder: Path) -> None:
-        """Write model and optimizer below ``folder``, as the framework's documentation does."""
+        """Write model and optimizer below ``folder``, as the framework's documentation does.
+
+        Of several processes each is asked, and those that hold nothing of their own write nothing.
+        """
 
     def restore(self, program: Program, folder: Path) -> None:
         """Load that into a program just built, with the loader's defaults."""

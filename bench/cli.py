@@ -21,9 +21,11 @@ from rich.console import Console
 
 from bench import (
     backends_index,
+    batch_search,
     doctor,
     envs,
     grid,
+    nodes,
     options,
     pilot,
     pytest_benchmark_file,
@@ -102,9 +104,13 @@ def _parser() -> Parser:
     out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
     out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
     out.set_defaults(command=pytest_benchmark_file.run)
+    scale = commands.add_parser("scaling", help="what several devices bring of what they could")
+    scale.add_argument("results", type=Path, nargs="+", help="results files or folders")
+    scale.add_argument("--json", action="store_true", help="print JSON")
+    scale.set_defaults(command=_later("bench.scaling"))
     listing = commands.add_parser("backends", help="list the backends and what they offer")
     listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(command=_backends)
+    listing.set_defaults(command=_later("bench.listing"))
     doc = commands.add_parser("doctor", help="say what is here, what is missing, how to mend it")
     doc.add_argument("--json", action="store_true", help="print JSON")
     doc.set_defaults(command=lambda arguments: doctor.run(json=arguments.json))
@@ -117,27 +123,37 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=arguments.json, highlight=False)
     asked = options.request(arguments, say=partial(console.print, soft_wrap=True, markup=False))
     tasks = grid.plan(asked, entry=backends_index.find)
-    how = _how(arguments, again=_again(arguments, tasks))
+    search = batch_search.Search(tasks) if arguments.find_max_batch else None
+    tasks = search.first if search else tasks
+    how = _how(arguments, again=search.next if search else _again(arguments, tasks))
     with _results(arguments) as (file, run_id), _sigterm_as_interrupt():
         pilot.run(tasks, file, run_id=run_id, options=how, console=console)
-    # In the order of the plan: they ran in a random one.
-    planned = {cell: at for at, cell in enumerate(dict.fromkeys(task.cell.id for task in tasks))}
-    rows = [row for row in file.rows if row["cell_id"] in planned]
-    rows.sort(key=lambda row: (planned[row["cell_id"]], row["repeat"]))
+    rows = file.rows if search else _in_order(file.rows, tasks)
     if arguments.json:
         print(json.dumps({"out": str(file.path), "rows": [schema.text(row) for row in rows]}))
     else:
         table.render(rows, console=console)
         console.print(f"\n{table.summary(rows)}", soft_wrap=True)
-        for line in _detectable(file):
-            console.print(line, soft_wrap=True)
+        for line in search.lines(rows) if search else _detectable(file):
+            console.print(line, soft_wrap=True, markup=False)
+        if any(row["world_size"] > 1 for row in rows):
+            from bench import scaling  # noqa: PLC0415  # imports scipy
+
+            scaling.render(scaling.scalings(rows), console)
         console.print(f"results: {file.path}", soft_wrap=True)
         if arguments.report:
             from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
 
             for line in command.beside(file.path):
                 console.print(line, soft_wrap=True, markup=False)
-    return _exit_code(rows, strict=arguments.strict)
+    return _exit_code(search.judged(rows) if search else rows, strict=arguments.strict)
+
+
+def _in_order(rows: Sequence[schema.Row], tasks: Sequence[grid.Task]) -> list[schema.Row]:
+    """Of the plan: they ran in a random one."""
+    planned = {cell: at for at, cell in enumerate(dict.fromkeys(task.cell.id for task in tasks))}
+    mine = [row for row in rows if row["cell_id"] in planned]
+    return sorted(mine, key=lambda row: (planned[row["cell_id"]], row["repeat"]))
 
 
 def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.Options:
@@ -147,11 +163,17 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         quality=arguments.quality,
         timeout_s=arguments.timeout,
         memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
-        schedule=arguments.schedule,
-        seed=arguments.seed or random.SystemRandom().randrange(1, 2**31),
+        # A trial has to have the machine's memory for itself.
+        schedule="interleaved" if arguments.find_max_batch else arguments.schedule,
+        seed=arguments.seed or _seed(arguments),
         again=again,
         devices=options.devices(arguments),
+        rendezvous=nodes.rendezvous(arguments),
     )
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    return nodes.SEED if arguments.nodes > 1 else random.SystemRandom().randrange(1, 2**31)
 
 
 def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.Again | None:
@@ -276,22 +298,3 @@ def _later(module: str) -> Callable[[argparse.Namespace], int]:
 
 def _quiet(_: str) -> None:
     """With --json nothing but JSON goes to standard output."""
-
-
-def _backends(arguments: argparse.Namespace) -> int:
-    found = {name: backends_index.find(name) for name in backends_index.names()}
-    if arguments.json:
-        facts = {
-            name: {"modes": entry.modes, "devices": entry.locks, "formats": list(entry.formats)}
-            for name, entry in found.items()
-        }
-        print(json.dumps(facts))
-        return EXIT_OK
-    for name, entry in found.items():
-        modes, devices, formats = (
-            ", ".join(entry.modes),
-            ", ".join(entry.locks),
-            ", ".join(entry.formats),
-        )
-        print(f"{name}: modes {modes}; locks for {devices}; exports {formats}")
-    return EXIT_OK

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Step = Callable[[], None]
+Agree = Callable[[Sequence[float]], list[float]]
+"""``Program.slowest``: what one process has timed -> what the slowest of all has."""
 
 MIN_BLOCK_NS = 50_000_000  # shorter blocks would measure the wait and the clock
 SETTLE = 0.1  # jax, slowed by 5 % without it, was measured 2.7 % slower (20 fleets)
@@ -62,17 +64,30 @@ def slowed(step: Step, wait: Step, *, percent: float) -> None:
         pass
 
 
-def warm_up(step: Step, wait: Step, *, max_blocks: int, min_block_ns: int = MIN_BLOCK_NS) -> WarmUp:
+def warm_up(
+    step: Step,
+    wait: Step,
+    *,
+    max_blocks: int,
+    min_block_ns: int = MIN_BLOCK_NS,
+    slowest: Agree = list,
+) -> WarmUp:
     """Run blocks until two neighbouring windows of them agree, or ``max_blocks`` have run.
 
-    One block runs in any case: how long it lasts is part of the answer.
+    One block runs in any case: how long it lasts is part of the answer. Processes that train
+    together decide by the ``slowest``: one that went on alone would wait for the others for ever.
     """
+
+    def timed(steps: int) -> float:
+        (taken_ns,) = slowest([block(step, wait, steps)])
+        return taken_ns
+
     short = min(min_block_ns, MIN_BLOCK_NS)
-    block_steps = _steps_per_block(block(step, wait, 1), short)
+    block_steps = _steps_per_block(timed(1), short)
     taken = 1
     per_step: list[float] = []
     while len(per_step) < max(1, max_blocks) and not _steady(per_step):
-        per_step.append(block(step, wait, block_steps) / block_steps)
+        per_step.append(timed(block_steps) / block_steps)
         taken += block_steps
         # The first steps are the slowest: a block sized by them alone would be too short.
         block_steps = max(block_steps, _steps_per_block(min(per_step), short))

@@ -17,19 +17,22 @@ An adapter is a module with these names (defaults are taken by assignment)::
     load(cell, path, batches) -> Program        # read an exported file back, ready to infer
     gemm(cell, precision, n) -> Kernel | None   # an n x n x n matrix product, to know the machine
     stream(cell, n) -> Kernel                   # adds 1 to n float32 numbers: memory, or a launch
+    allreduce(cell, n) -> Kernel | None         # sums n float32 numbers over the cell's devices
     peak_device_bytes(cell) -> int | None
-    launch(cell) -> list[str]                   # argv that starts a script once per process
+    launch(cell, at) -> list[str]               # argv that starts a script once per process here
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Union
 
 import numpy as np
+
+from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
 """JSON-able facts, such as ``{"threads": 2, "tf32": False}``."""
@@ -73,6 +76,8 @@ class Incapable(BenchError):
 class TooSlow(BenchError):
     """A step takes so long that the cell cannot be measured before its deadline."""
 
+
+NODES = "nodes"  # the setting of a cell on several machines: how many
 
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
 """What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
@@ -156,6 +161,11 @@ class Cell:
         return not self.format
 
     @property
+    def processes(self) -> int:
+        """Of one machine, where each device has a process."""
+        return self.world_size // int(self.settings.get(NODES, 1))
+
+    @property
     def id(self) -> str:
         """Stable and readable; two cells that may not be pooled differ in it."""
         parts = [self.backend, self.workload, self.model, self.size, self.device, self.precision]
@@ -193,6 +203,8 @@ class Program:
     """A built model on its device. ``train_step`` and ``infer`` may only enqueue."""
 
     n_params: int
+    replicas: int = 1
+    """Parts of a batch that have BatchNorm statistics of their own; 1: the whole batch."""
 
     def train_step(self) -> None:
         """Enqueue one optimizer step on the next batch of ``batches.train``, cycling."""
@@ -212,6 +224,10 @@ class Program:
 
     def wait(self) -> None:
         """Block until the device has finished everything enqueued. A no-op where calls block."""
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        """Element by element the largest of all processes' values: they have to count alike."""
+        return list(values)
 
     def facts(self) -> Settings:
         """What holds for this program, read from its objects: layout, compiler, optimizer.
@@ -263,13 +279,19 @@ class Adapter(Protocol):
     def load(self, cell: Cell, path: Path, batches: Batches) -> Program: ...
     def gemm(self, cell: Cell, precision: str, n: int) -> Kernel | None: ...
     def stream(self, cell: Cell, n: int) -> Kernel: ...
+    def allreduce(self, cell: Cell, n: int) -> Kernel | None: ...
     def peak_device_bytes(self, cell: Cell) -> int | None: ...
-    def launch(self, cell: Cell) -> list[str]: ...
+    def launch(self, cell: Cell, at: Rendezvous) -> list[str]: ...
 
 
-def one_process(_cell: Cell) -> list[str]:
+def one_process(_cell: Cell, _at: Rendezvous) -> list[str]:
     """The default ``launch``: one process, however many devices it drives."""
     return []
+
+
+def no_allreduce(_cell: Cell, _n: int) -> Kernel | None:
+    """The default ``allreduce``: the sum over devices cannot be had apart from a step."""
+    return None
 
 
 def no_device_bytes(_cell: Cell) -> int | None:

@@ -19,10 +19,14 @@ medians or minima of short runs on a machine that drifts by some 10 %."""
 
 @dataclass
 class Times:
-    """Everything that was timed. ``step_ns`` are single steps, each waited for."""
+    """Everything that was timed. ``step_ns`` are single steps, each waited for.
+
+    Where several processes train together these are the slowest's; ``own_block_ns`` are this one's.
+    """
 
     block_steps: int = 1
     block_ns: list[int] = field(default_factory=list)
+    own_block_ns: list[int] = field(default_factory=list)
     step_ns: list[int] = field(default_factory=list)
 
 

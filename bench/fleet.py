@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from bench import memory, schedule
 from bench.grid import Task
 from bench.launch import Child
-from bench.run_cell import Tools, cell_turns
+from bench.run_cell import cell_turns
 from bench.schedule import Fleet
+from bench.tools import Tools
 from bench.turns import Outcome, Pace, Turns
 
 MIN_BLOCK_NS = 150_000_000  # as measured with eight kinds of worker: longer blocks bought nothing

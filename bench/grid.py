@@ -10,8 +10,8 @@ from typing import Any
 
 import workloads
 from backends.entry import Entry
-from bench import capabilities, conditions
-from bench.contract import Cell
+from bench import capabilities, conditions, preallocation
+from bench.contract import NODES, Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec
 
@@ -21,6 +21,8 @@ MODES = ("eager", "graph", "compiled")
 TRACKS = ("out-of-box", "tuned")
 FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
+SHARDING = "sharding"
+"""The setting: parameters, gradients or moments are split over the devices (``on``)."""
 CAPABILITY = "capability"  # the workload whose cells ask one question each
 EVERY = "all"  # of modes and formats: each backend's own, not those of others
 
@@ -46,6 +48,7 @@ class Request:
     brought: Collection[str] = ()  # backends whose interpreter the site provides
     repeats: int = 1
     threads: int = 1
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,18 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 model=model,
                 dims=spec.dims,
                 optimizer=spec.optimizer,
-                threads=request.threads,
+                threads=_threads(request.threads, choice["world_size"], found),
                 batch=choice.pop("batch") or spec.batch,
                 mode=_mode(choice.pop("mode"), choice["settings"], found),
                 **choice,
             )
             cell = _asking(cell, found) if cell.capability else cell
             refused = _refused(cell, found, brought=backend in request.brought)
-            yield cell, spec, refused or _reader(cell, entry, request.brought)
+            refused = refused or _reader(cell, entry, request.brought)
+            if request.nodes > 1:
+                refused = refused or _apart(cell, found, request.nodes)
+                cell = replace(cell, settings={**cell.settings, NODES: str(request.nodes)})
+            yield cell, spec, refused
 
 
 def _asking(cell: Cell, entry: Entry) -> Cell:
@@ -121,10 +128,16 @@ def _asking(cell: Cell, entry: Entry) -> Cell:
         cell,
         world_size=processes,
         batch=max(1, cell.batch // processes),
-        threads=max(1, cell.threads // (processes if entry.rank_env else 1)),
+        threads=_threads(cell.threads, processes, entry),
         settings={**cell.settings, **asked.settings},
         format=next(iter(entry.formats)) if infers else "",
     )
+
+
+def _threads(threads: int, world_size: int, entry: Entry) -> int:
+    """Of one process: the devices share the threads asked for, and each has one at least."""
+    each = max(1, threads // world_size)
+    return each if entry.rank_env else each * world_size
 
 
 def _axes(request: Request, backend: str, entry: Entry, workload: str) -> dict[str, Sequence[Any]]:
@@ -190,15 +203,26 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
     if cell.capability:
         missing = f"the adapter of {cell.backend} has no module of capabilities"
         return None if entry.capabilities else missing
-    if cell.world_size > 1:
-        return f"{cell.backend} runs in one process here: world sizes above 1 are not there yet"
+    if cell.world_size > 1 and cell.format:
+        return "a file is exported, and served, by one process: world size 1"
+    return None
+
+
+def _apart(cell: Cell, entry: Entry, nodes: int) -> str | None:
+    """Why a cell cannot be shared by several machines."""
+    if cell.capability:
+        return "a capability is asked on one machine"
+    if cell.world_size % nodes:
+        return f"world size {cell.world_size} cannot be shared by {nodes} machines alike"
+    if not entry.rank_env:
+        return f"{cell.backend} drives its devices from one process here, on one machine"
     return None
 
 
 def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
-    settings = {**entry.settings, **conditions.SETTINGS}
-    if cell.capability:
-        settings |= dict.fromkeys(capabilities.CAPABILITIES[cell.capability].settings, ())
+    settings = {**entry.settings, **conditions.SETTINGS, **preallocation.settings(entry)}
+    if cell.world_size > 1:
+        settings |= {SHARDING: ("on",)}
     for key, value in cell.settings.items():
         if key not in settings:
             known = " and ".join(settings)

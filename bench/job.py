@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.contract import Cell
+from bench.rendezvous import HERE, Rendezvous
 
 PATHS = ("weights", "data", "trace", "exported", "logits", "commands", "replies", "row")
 
@@ -25,7 +26,8 @@ class Job:
     capabilities: module of the adapter's functions for a capability's cell.
     train_batches: distinct batches that the timed loop cycles over.
     visible: environment variables that say which devices its processes may see.
-    ranks: processes that the framework's launcher starts; rank_env: where it says which one it is.
+    ranks: processes that the framework's launcher starts here, 1 where it starts none; rank_env:
+    where it says which of all one is, its rank. rendezvous: where they meet the other machines'.
     """
 
     role: str
@@ -48,15 +50,23 @@ class Job:
     capabilities: str = ""
     ranks: int = 1
     rank_env: str = ""
+    rendezvous: Rendezvous = HERE
+    rank: int = 0
     visible: Mapping[str, str] = field(default_factory=dict)
 
-    def of_rank(self, rank: int) -> Job:
-        """The same with pipes and a row of its own for every rank but the first."""
-        if rank == 0:
-            return self
+    @property
+    def launched(self) -> bool:
+        """Whether the framework's launcher starts the processes."""
+        return bool(self.rank_env) and self.cell.world_size > 1
+
+    def of_rank(self, place: int) -> Job:
+        """Of one of the processes here, the same with its rank among all; and with pipes and a row
+        of its own, unless it is the first.
+        """
         own = {name: getattr(self, name) for name in ("commands", "replies", "row")}
-        named = {name: path.with_name(f"{rank}-{path.name}") for name, path in own.items()}
-        return dataclasses.replace(self, **named)
+        named = {name: path.with_name(f"{place}-{path.name}") for name, path in own.items()}
+        rank = self.rendezvous.node_rank * self.ranks + place
+        return dataclasses.replace(self, rank=rank, **(named if place else {}))
 
     def write(self, path: Path) -> None:
         raw = dataclasses.asdict(self)
@@ -68,4 +78,5 @@ class Job:
         raw = json.loads(path.read_text())
         raw.update({key: Path(raw[key]) for key in PATHS})
         raw["cell"] = Cell.from_json(raw["cell"])
+        raw["rendezvous"] = Rendezvous(**raw["rendezvous"])
         return cls(**raw)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import workloads
-from bench import backends_index, grid, machine, schedule
+from bench import backends_index, grid, machine, nodes, schedule
 from bench.accelerators import auto, choose
 from bench.accelerators.devices import Devices
+from bench.arguments import count, fraction
 from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
@@ -33,6 +34,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
     how = run.add_argument_group("how")
     _add_manner(how)
     _add_end(how)
+    nodes.add(how)
+    how.add_argument(
+        "--find-max-batch",
+        action="store_true",
+        help="find the largest batch that each training cell has memory for, and measure that",
+    )
     return run
 
 
@@ -47,7 +54,7 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
     _add_choices(made.add_argument_group("what to run"))
     _add_manner(made.add_argument_group("how"))
     made.add_argument("--slow", default="2,5,10", help="percent of a step; '' for none (2,5,10)")
-    made.set_defaults(size="tiny", workload="cnn", repeats=20)
+    made.set_defaults(size="tiny", workload="cnn", repeats=20, find_max_batch=False, nodes=1)
     return made
 
 
@@ -186,6 +193,7 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         brought=brought,
         repeats=arguments.repeats or 1,
         threads=arguments.threads or len(allowed),
+        nodes=arguments.nodes,
     )
 
 
@@ -204,12 +212,6 @@ def _default_backends() -> list[str]:
     return [name for name in DEFAULT_BACKENDS if name in backends_index.names()]
 
 
-def count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def add_fairness(commands: Any) -> argparse.ArgumentParser:
     """Add ``fairness`` and its options to the command line."""
     fair: argparse.ArgumentParser = commands.add_parser(
@@ -225,17 +227,6 @@ def add_fairness(commands: Any) -> argparse.ArgumentParser:
     fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
     fair.add_argument("--out", type=Path, help="the CSV to write")
     return fair
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1, both left out."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.03")
-    return value
 
 
 def _counts(option: str, text: str | None) -> list[int]:

@@ -16,17 +16,20 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import envs, fleet, machine, memory, schedule, scratch
+from bench import envs, fleet, machine, memory, nodes, schedule, scratch
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.errors import EnvError, UsageError
 from bench.grid import Task
+from bench.largest_batch import TRIAL
 from bench.progress import Progress
+from bench.rendezvous import HERE, Rendezvous
 from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
-from bench.run_cell import Tools, run_cell
+from bench.run_cell import run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
+from bench.tools import Tools
 from bench.turns import Outcome, Row
 from workloads.prepare import Prepared
 
@@ -47,6 +50,7 @@ class Options:
     seed: int = 0
     again: Again | None = None
     devices: Devices = field(default_factory=Devices)
+    rendezvous: Rendezvous = HERE
 
 
 def run(
@@ -184,6 +188,7 @@ def _tools(options: Options, progress: Progress) -> Tools:
         timeout_s=options.timeout_s,
         memory_limit=options.memory_limit,
         devices=options.devices,
+        meet=nodes.meetings(options.rendezvous),
     )
 
 
@@ -234,6 +239,7 @@ def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
         "compile_cache": cell.compile_cache,
         "export_format": cell.format,
         "capability": cell.capability,
+        "trial": cell.settings.get(TRIAL, ""),
         "settings": dict(cell.settings),
         "archived": find(cell.backend).archived,
     }

@@ -22,6 +22,7 @@ STREAMS = (2**24, 2**26, 2**28, 2**30)
 STREAM_NS = 2_000_000  # beside this a launch, some 10 us, is little
 TRIES = 5
 LAUNCHES = 500
+REDUCTIONS = 11
 
 
 def gemm_tflops(adapter: Adapter, cell: Cell) -> dict[str, float]:
@@ -60,6 +61,19 @@ def memory_gb_s(adapter: Adapter, cell: Cell) -> float:
         if fastest >= STREAM_NS:
             break
     return rate
+
+
+def allreduce_ms(adapter: Adapter, cell: Cell, n: int) -> float | None:
+    """Median milliseconds of one sum of n float32 numbers over the devices of the cell.
+
+    With n the parameters', what sharing the gradients takes where nothing hides it. The number of
+    tries is fixed: all processes have to make as many. None where it cannot be had by itself.
+    """
+    kernel = adapter.allreduce(cell, n)
+    if kernel is None:
+        return None
+    clock.latencies(kernel.run, kernel.wait, 2)
+    return statistics.median(clock.latencies(kernel.run, kernel.wait, REDUCTIONS)) / 1e6
 
 
 def launch_us(adapter: Adapter, cell: Cell) -> float:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bench import machine
 from bench.grid import Task
+from bench.largest_batch import TRIAL
 
 
 class Progress:
@@ -95,7 +96,8 @@ def outcome(row: dict[str, Any]) -> str:
 def _label(task: Task) -> str:
     cell = task.cell
     mode = "" if cell.mode in ("eager", "compiled") and cell.format else f" {cell.mode}"
-    return f"{cell.backend} {_what(cell)} {cell.size} {cell.precision}{mode}"
+    trial = f" batch {cell.batch}" if TRIAL in cell.settings else ""
+    return f"{cell.backend} {_what(cell)} {cell.size} {cell.precision}{mode}{trial}"
 
 
 def _what(cell: Any) -> str:

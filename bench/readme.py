@@ -247,7 +247,11 @@ def committed(folder: Path) -> list[Row]:
     clusters = sorted(path for path in folder.iterdir() if path.is_dir())
     named = [path for path in clusters if path.name not in {"local", *OTHERS}]
     return [
-        row for cluster in named for file in sorted(cluster.glob("*.csv")) for row in read(file)
+        row
+        for cluster in named
+        for file in sorted(cluster.glob("*.csv"))
+        for row in read(file)
+        if not row["trial"]
     ]
 
 

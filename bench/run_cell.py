@@ -9,26 +9,24 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 from backends.entry import Entry
-from bench import capabilities, clock, machine
-from bench.accelerators.devices import Devices
+from bench import clock, machine, preallocation
+from bench.attempt import attempt
 from bench.backends_index import find
 from bench.contract import Cell
-from bench.envs import Env
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
-from bench.launch import Child, Ended
+from bench.largest_batch import TRIAL
+from bench.launch import LAST, Child, Ended
 from bench.scratch import scratch_folder
 from bench.serving import consumer_of, merged
-from bench.turns import ALONE, Outcome, Pace, Row, Script, Times, Turns, Watch
-from workloads.prepare import Prepared
+from bench.tools import Tools
+from bench.turns import ALONE, Found, Outcome, Pace, Row, Script, Times, Turns, Watch
 
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
 MAX_BLOCKS = 400
@@ -36,22 +34,8 @@ MAX_LATENCIES = 1000
 SLOW_S = 1.0
 """What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
 
-
-@dataclass(frozen=True)
-class Tools:
-    """What running a cell needs from the pilot around it."""
-
-    environment: Callable[[str, str], Env]  # of a backend on a device; raises EnvError
-    prepared: Callable[[str, str], Prepared]  # of a model and size
-    say: Callable[[str], None]  # the phase, for the progress line
-    devices: Devices = field(default_factory=Devices)
-    quality: bool = False
-    timeout_s: float | None = None
-    memory_limit: int | None = None
-
-
-Found = tuple[Row, Times, Ended | None]
-"""What a process left: its columns, its raw times, and why it ended early."""
+FEW_STEPS = 5
+"""Where nothing is timed: what a step allocates, its second has, too."""
 
 
 def run_cell(task: Task, tools: Tools) -> Outcome:
@@ -69,7 +53,7 @@ def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
     """The same in ``pace.turns`` turns: it pauses before each, and once more after the last."""
     watch = Watch()
     try:
-        if reason := _refused(task, tools):
+        if reason := tools.refused(task):
             outcome = Outcome({"status": "unsupported", "reason": reason})
         else:
             with scratch_folder() as scratch:
@@ -78,17 +62,6 @@ def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
         outcome = Outcome({"status": "env_failed", "reason": str(error)})
     outcome.row["wall_s"] = watch.seconds()
     return outcome
-
-
-def _refused(task: Task, tools: Tools) -> str | None:
-    """What the plan knew already; or that this backend, or the exported file's reader, lacks the
-    device.
-    """
-    if task.refused is not None:
-        return task.refused
-    users = {cell.backend: cell for cell in (task.cell, consumer_of(task.cell))}
-    lacks = (tools.devices.lacks(cell, tools.environment) for cell in users.values())
-    return next(filter(None, lacks), None)
 
 
 class _Run:
@@ -101,6 +74,7 @@ class _Run:
         self.pace = pace
         self.watch = watch
         self.cell = task.cell
+        self.trial = TRIAL in task.cell.settings
         self.tools = tools
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
@@ -116,45 +90,54 @@ class _Run:
     def outcome(self) -> Turns:
         found = {"env_lock": self.env.lock, "status": "ok"}
         if self.cell.capability:
-            row, ended = yield from self._try()
+            row, ended = yield from attempt(
+                self.cell, process=self._process, ask=self._ask, limits=self._limits
+            )
             return self._outcome(found | row, {}, ended)
         if self.cell.compile_cache == "warm":
             role = "train" if self.cell.trains else "export"
             yield from self._process(self.cell, role, self._prime)
         if self.cell.trains:
-            row, times, ended = yield from self._process(self.cell, "train", self._train)
+            script = self._few_steps if self.trial else self._train
+            row, times, ended = yield from self._process(self.cell, "train", script)
         else:
             row, times, ended = yield from self._process(self.cell, "export", self._export)
             if ended is None:
                 row, times, ended = yield from self._serve(row)
+        if preallocation.pools(self.cell, find(self.cell.backend)):
+            how = yield from self._preallocation(measured=ended is None and not self.trial)
+            row["settings"] = {
+                **row.get("settings", self.cell.settings),
+                preallocation.SETTING: how,
+            }
         return self._outcome(found | row, times, ended)
+
+    def _preallocation(self, *, measured: bool) -> Generator[Child | None, None, str]:
+        """How memory was taken, in words. The driver's figures are those of a process without a
+        pool; where there is none, they are not known.
+        """
+        if asked := self.cell.settings.get(preallocation.SETTING):
+            if asked == preallocation.ON:
+                self.gauge.pooled(self.gauge)
+            return asked
+        if not (measured and self.cell.trains and self.gauge.peak_mib is not None):
+            self.gauge.pooled(None)
+            return preallocation.ON
+        timed = self.gauge
+        try:
+            self.gauge = self.tools.devices.gauge(self.cell)  # waits until the first one's is free
+            cell = preallocation.without(self.cell)
+            *_, ended = yield from self._process(cell, "train", self._few_steps)
+        except EnvError as error:
+            ended = Ended("env_failed", str(error))
+        other, self.gauge = self.gauge, timed
+        self.gauge.pooled(None if ended else other)
+        return f"on for speed; off: {ended.reason}" if ended else preallocation.BOTH
 
     def _outcome(self, row: Row, times: Times, ended: Ended | None) -> Outcome:
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
         return Outcome(row | self.gauge.columns(), times, "".join(self.logs))
-
-    def _try(self) -> Generator[Child | None, None, tuple[Row, Ended | None]]:
-        """A capability's processes: what one says last, the next is told with its last command."""
-        row: Row = {}
-        told: dict[str, Any] = {}
-
-        def script(child: Child, commands: Sequence[str]) -> Script:
-            *first, last = commands
-            for name in first:
-                self._ask(child, name, **self._limits(name))
-            told.update(self._ask(child, last, **self._limits(last), **told))
-            self._ask(child, "finish")
-            yield from ()
-
-        for commands in capabilities.PROCESSES[self.cell.capability]:
-            found, _, ended = yield from self._process(
-                self.cell, "try", partial(script, commands=commands)
-            )
-            row |= found
-            if ended is not None:
-                return row, ended
-        return row, None
 
     def _process(
         self, cell: Cell, role: str, script: Callable[[Child], Script]
@@ -184,7 +167,7 @@ class _Run:
     def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
         folder.mkdir()
         cpus = machine.cpus()
-        ranks = cell.world_size if entry.rank_env else 1
+        ranks = cell.processes if entry.rank_env else 1
         return Job(
             role=role,
             cell=cell,
@@ -205,13 +188,15 @@ class _Run:
             capabilities=entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
+            rendezvous=self.tools.meet(),
             visible=self.tools.devices.share(cell).env,
         )
 
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
         reply = child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
-        self.gauge.look(child.pids, context=do == "start")
+        if do != LAST:
+            self.gauge.look(child.pids, context=do == "start")
         return reply
 
     def _timed(self, child: Child, **arguments: Any) -> None:
@@ -227,11 +212,12 @@ class _Run:
         self._ask(child, "finish")
         yield from ()
 
-    def _gate(self, child: Child) -> None:
-        """To the parity gate and through it."""
+    def _gate(self, child: Child, *, steps: int | None = None) -> None:
+        """To the parity gate and through it; ``steps`` follow, or as many as timing takes."""
         self._ask(child, "start")
         self._ask(child, "build")
-        self._ask(child, "gate", **self._limits("gate"))
+        limits = self._limits("gate")
+        self._ask(child, "gate", **(limits if steps is None else limits | {"steps": steps}))
 
     def _limits(self, name: str) -> dict[str, Any]:
         """The gate is told how many steps have to follow it, and in which time."""
@@ -248,6 +234,13 @@ class _Run:
         if self.tools.quality and self.task.spec.quality_steps:  # none where data is noise
             self._ask(child, "quality")
         self._ask(child, "finish")
+
+    def _few_steps(self, child: Child) -> Script:
+        """What is needed to see whether a cell trains, and the memory that it takes."""
+        self._gate(child, steps=FEW_STEPS)
+        self._ask(child, "latency", count=FEW_STEPS)
+        self._ask(child, "finish")
+        yield from ()
 
     def _export(self, child: Child) -> Script:
         self._gate(child)

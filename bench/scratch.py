@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends.entry import Entry
+from bench import preallocation
 from bench.conditions import MALLOC_KEEP
 from bench.errors import UsageError
 from bench.job import Job
@@ -61,6 +62,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
             env[entry.setting_env[setting]] = value
     if job.cell.track == "tuned":
         env.update(entry.tuned_env)
+    env.update(preallocation.variables(job.cell, entry))
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
     modules = filter(None, (entry.module, entry.public, entry.capabilities))

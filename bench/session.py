@@ -9,20 +9,20 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from typing import Any, TypeVar
 
-import numpy as np
-
-from bench import clock, ladder, memory, parity, probes, safetensors, samples
+from bench import clock, ladder, memory, parity, probes, ranks, safetensors, samples
 from bench.contract import (
     Adapter,
     Batch,
     Batches,
     Cell,
+    CnnDims,
     ParityError,
     Program,
     Settings,
@@ -41,8 +41,7 @@ class Session:
     """State between commands. ``row`` holds the columns known so far."""
 
     COMMANDS: tuple[str, ...] = (
-        *("start", "build", "gate", "warm_up", "run", "latency", "probe", "quality"),
-        *("export", "climb", "accuracy", "finish"),
+        *("start", "build", "gate", "warm_up", "run", "latency", "probe", "quality", "finish"),
     )
 
     def __init__(self, job: Job) -> None:
@@ -94,6 +93,10 @@ class Session:
         """
         patience = parity.Patience(seconds_left, steps)
         processes = self.cell.world_size
+        if self.cell.trains and self.trace.batch % processes:
+            raise Unsupported(
+                f"the reference's batch of {self.trace.batch} cannot be shared out to {processes}"
+            )
         own = self.cell.trains and self.cell.batch * processes != self.trace.batch
         program = self.program
         if own:
@@ -121,7 +124,10 @@ class Session:
         of how many steps lasts.
         """
         found = self._timed(
-            "warmup_s", lambda: clock.warm_up(self._step, self.program.wait, **limits)
+            "warmup_s",
+            lambda: clock.warm_up(
+                self._step, self.program.wait, slowest=self.program.slowest, **limits
+            ),
         )
         self._note_new_settings()
         self.times.block_steps = found.block_steps
@@ -139,7 +145,9 @@ class Session:
                 self._step()
             return [clock.block(self._step, self.program.wait, steps) for _ in range(blocks)]
 
-        taken = self._timed("measure_s", timed)
+        own = self._timed("measure_s", timed)
+        taken = self._slowest(own)
+        self.times.own_block_ns += own
         self.times.block_ns += taken
         return {"block_ns": taken}
 
@@ -147,10 +155,10 @@ class Session:
         """Time ``count`` single steps; blocks of one step are such steps already."""
         steps = list(self.times.block_ns) if self.times.block_steps == 1 else []
         missing = max(0, count - len(steps))
-        steps += self._timed(
+        own = self._timed(
             "measure_s", lambda: clock.latencies(self._step, self.program.wait, missing)
         )
-        self.times.step_ns = steps
+        self.times.step_ns = steps + self._slowest(own)
         self.row["measure_peak_host_mib"] = memory.peak_bytes() / 2**20
         return {}
 
@@ -179,45 +187,6 @@ class Session:
         self.row["quality_steps"] = self.job.quality_steps
         return {}
 
-    def export(self) -> dict[str, Any]:
-        """Write the file, and beside it this framework's own logits of the gate batch."""
-        job = self.job
-        job.exported.mkdir(parents=True)
-        self.row["export_rung"] = "none"
-        facts = self._timed(
-            "export_s", lambda: self.adapter.export(self.cell, self.program, job.exported)
-        )
-        self.row["settings"].update({f"export_{key}": value for key, value in facts.items()})
-        written = [path for path in job.exported.rglob("*") if path.is_file()]
-        self.row["export_mib"] = sum(path.stat().st_size for path in written) / 2**20
-        self.row["export_rung"] = "exported"
-        job.logits.mkdir()
-        for index in (ladder.GATE, ladder.TIMED):
-            self.program.infer(index)
-            np.save(job.logits / f"{index}.npy", self.program.logits(), allow_pickle=False)
-        return {}
-
-    def climb(self) -> dict[str, Any]:
-        """Climb the export ladder with a file that another process has written."""
-        files = self.job.logits.glob("*.npy")
-        theirs = {int(file.stem): np.load(file, allow_pickle=False) for file in files}
-        climbed = ladder.climb(self.adapter, self.cell, self.job.exported, self.batches, theirs)
-        self.row["export_rung"] = climbed.rung
-        self.row["export_max_abs_err"] = climbed.max_abs_err
-        if climbed.program is not None:
-            self.program = climbed.program
-            self.row["settings"] = self._effective()
-        return {"rung": climbed.rung, "error": climbed.error}
-
-    def accuracy(self) -> dict[str, Any]:
-        """Held-out accuracy of the served file, beside the float64 reference's."""
-        held_out = samples.judged(self.batches.infer)
-        if not held_out:  # noise has no right answers
-            return {}
-        self.row["accuracy"] = self._accuracy(held_out, first=ladder.TIMED + 1)
-        self.row["accuracy_reference"] = self.trace.accuracy
-        return {}
-
     def finish(self) -> dict[str, Any]:
         """Turn the times into figures and read the settings back once more.
 
@@ -225,8 +194,6 @@ class Session:
         """
         if self.times.block_ns:
             self.row |= figures(self.cell, self.times, known=self.row, tokens=self.tokens)
-        if self.row.get("export_rung") == "dynamic_batch" and self.times.step_ns:
-            self.row["export_rung"] = "latency"
         after = self._effective()
         changed = {key: after[key] for key in after if self.row["settings"].get(key) != after[key]}
         if changed:
@@ -234,14 +201,30 @@ class Session:
         device_bytes = self.adapter.peak_device_bytes(self.cell)
         self.row["peak_device_mib"] = None if device_bytes is None else device_bytes / 2**20
         self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
+        if self.times.block_ns and self.job.launched:
+            self.row |= self._ranks()
         if self.times.block_ns:
             self.program.close()
             self._timed("measure_s", self._machine)
         return {}
 
+    def _ranks(self) -> dict[str, Any]:
+        """step_ms: of this process's own median block, its wait for the others included."""
+        step_ns = statistics.median(self.times.own_block_ns) / self.times.block_steps
+        own = {name: self.row[name] for name in ("peak_host_mib", "peak_device_mib")}
+        return ranks.columns(
+            {"step_ms": step_ns / 1e6, **own},
+            rank=self.job.rank,
+            world_size=self.cell.world_size,
+            slowest=self.program.slowest,
+        )
+
     def _machine(self) -> None:
         self.row["memory_gb_s"] = probes.memory_gb_s(self.adapter, self.cell)
         self.row["launch_us"] = probes.launch_us(self.adapter, self.cell)
+        if self.cell.world_size > 1:
+            numbers = self.row["param_count"]
+            self.row["allreduce_ms"] = probes.allreduce_ms(self.adapter, self.cell, numbers)
 
     # -- parts
 
@@ -253,6 +236,10 @@ class Session:
         """What framework and program say is in force, and the CPUs that may be used."""
         facts = self.program.facts() if hasattr(self, "program") else {}
         system: Settings = {"cpus": sorted(os.sched_getaffinity(0))}
+        shared = self.cell.world_size > 1 and isinstance(self.cell.dims, CnnDims)
+        if shared and hasattr(self, "program"):
+            own = self.program.replicas > 1
+            system["batch_statistics"] = "of each device's part" if own else "of the whole batch"
         if tunables := os.environ.get("GLIBC_TUNABLES"):
             system["malloc"] = tunables
         return {**self.adapter.effective(self.cell), **facts, **system}
@@ -260,6 +247,10 @@ class Session:
     def _note_new_settings(self) -> None:
         """Some show only after a step, as moments do. Others stay: ``finish`` compares them."""
         self.row["settings"] = {**self._effective(), **self.row["settings"]}
+
+    def _slowest(self, own: list[int]) -> list[int]:
+        """Of the processes that train together; collectives of nothing are an error for some."""
+        return [round(ns) for ns in self.program.slowest(own)] if own else []
 
     def _step(self) -> None:
         if name := self.cell.settings.get(CALIBRATE):

@@ -88,17 +88,21 @@ def render(rows: Sequence[Row], *, console: Console) -> None:
     """Print the table, and below it why each row that is not ok is not."""
     lines = _fold(rows)
     table = _table(lines, shown=_differing(lines))
+    whole(table, console)
+    for reason in _archives(rows) + _reasons(rows):
+        console.print(reason, soft_wrap=True)
+
+
+def whole(table: Table, console: Console) -> None:
+    """Print it; a pipe or a file has no width, so nothing is wrapped or cut for one."""
     width = console.width
     if not console.is_terminal:
-        # A pipe or a file has no width: nothing may be wrapped or cut for one.
         unbounded = console.options.update(width=10_000)
         console.width = max(width, Measurement.get(console, unbounded, table).maximum)
     try:
         console.print(table)
     finally:
         console.width = width
-    for reason in _archives(rows) + _reasons(rows):
-        console.print(reason, soft_wrap=True)
 
 
 def summary(rows: Sequence[Row]) -> str:

@@ -49,7 +49,7 @@ class Trial(Session):
 
     def save(self) -> dict[str, Any]:
         """Write a checkpoint; then train on, for what a resumed process has to equal."""
-        self.job.exported.mkdir(parents=True)
+        self.job.exported.mkdir(parents=True, exist_ok=self.job.ranks > 1)
         self.can.save(self.program, self.job.exported)
         return {"losses": self._next_losses(), "done": len(self.trace.losses)}
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import clock
-from bench.launch import Child
+from bench.launch import Child, Ended
 
 Row = dict[str, Any]
 Times = dict[str, Any]
+
+Found = tuple[Row, Times, "Ended | None"]
+"""What a process left: its columns, its raw times, and why it ended early."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import Any, Union
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
+from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.session import Session
@@ -93,14 +94,16 @@ def _session(job: Job) -> Work:
         return Inventory(job)
     if job.rival:
         return Duel(job)
-    return Trial(job) if job.cell.capability else Session(job)
+    if job.cell.capability:
+        return Trial(job)
+    return Session(job) if job.cell.trains else Exporting(job)
 
 
 def _launch(job: Job, file: str) -> None:
     """Become the framework's launcher, which starts this worker once for each rank."""
     adapter: Any = importlib.import_module(job.module)
     os.environ[LAUNCHED] = "1"
-    argv = [*adapter.launch(job.cell), str(RANK), file]
+    argv = [*adapter.launch(job.cell, job.rendezvous), str(RANK), file]
     os.execv(argv[0], argv)  # noqa: S606  # no shell is what is wanted
 
 
@@ -109,10 +112,10 @@ def main(argv: list[str]) -> int:
     job = Job.read(Path(argv[0]))
     _die_with_parent(job.parent)
     os.sched_setaffinity(0, job.cpus)
-    if job.ranks > 1:
+    if job.launched:
         if LAUNCHED not in os.environ:
             _launch(job, argv[0])
-        job = job.of_rank(int(os.environ[job.rank_env]))
+        job = job.of_rank(int(os.environ[job.rank_env]) % job.ranks)
     session = _session(job)
     save(session)  # its presence tells the parent that the interpreter and our half do run
     with job.replies.open("w") as replies:

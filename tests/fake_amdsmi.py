@@ -1,5 +1,5 @@
 """The module ``amdsmi`` as a machine with GPUs answers it: dictionaries in the forms and units of
-AMD SMI's Python reference (MB of VRAM, bytes a process, W, microjoules a tick).
+AMD SMI's Python reference (MB of VRAM, bytes a process, W, microjoules a tick, a cap's microwatts).
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def amdsmi_get_gpu_compute_partition(handle):
 
 def amdsmi_get_power_info(handle):
     return {"current_socket_power": 142, "average_socket_power": "N/A", "power_limit": 750}
+
+
+def amdsmi_get_power_cap_info(handle):
+    return {"power_cap": 750_000_000, "default_power_cap": 750_000_000, "dpm_cap": 2100}
 
 
 def amdsmi_get_gpu_activity(handle):

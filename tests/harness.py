@@ -38,6 +38,17 @@ def bench(
     )
 
 
+def main(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Any other command, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
     """The same, without waiting, in a session of its own; the caller may send signals."""
     # A shell's background jobs ignore Ctrl-C, and so would what they start.

@@ -36,6 +36,7 @@ check = plain.check
 load = plain.load
 gemm = plain.gemm
 stream = plain.stream
+allreduce = plain.allreduce
 peak_device_bytes = plain.peak_device_bytes
 
 

@@ -13,14 +13,27 @@ from deepspeed import comm
 from torch import nn
 
 from backends.deepspeed.programs import Training
-from backends.ranks import free_port, share
+from backends.ranks import free_port, replicas, share
+from backends.torch.parallel import slowest
 from bench.contract import Batches, Cell, Settings
+from bench.rendezvous import Rendezvous
+
+HOSTS = "hostfile"
 
 
-def launch(cell: Cell) -> list[str]:
-    """The command ``deepspeed``; its port is a fixed one unless it is told another."""
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
+    """The command ``deepspeed``; its port is a fixed one unless it is told another.
+
+    On several machines as in "Launching without passwordless SSH": each runs the command itself,
+    and a file says how many there are; the names in it are not looked up.
+    """
     command = [sys.executable, str(Path(sys.executable).with_name("deepspeed")), "--no_local_rank"]
-    return [*command, f"--num_accelerators={cell.world_size}", f"--master_port={free_port()}"]
+    if at.nodes == 1:
+        return [*command, f"--num_accelerators={cell.processes}", f"--master_port={free_port()}"]
+    hosts = [f"node{rank} slots={cell.processes}\n" for rank in range(at.nodes)]
+    Path(HOSTS).write_text("".join(hosts))
+    command += [f"--hostfile={HOSTS}", "--no_ssh", f"--node_rank={at.node_rank}"]
+    return [*command, f"--master_addr={at.host}", f"--master_port={at.port}"]
 
 
 class Parallel(Training):
@@ -28,11 +41,14 @@ class Parallel(Training):
 
     def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
         super().__init__(cell, model, share(cell, batches, rank=comm.get_rank()))
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = torch.tensor(super().loss())
         comm.all_reduce(mean)
         return float(mean) / self.cell.world_size
+
+    slowest = slowest
 
     def facts(self) -> Settings:
         facts = super().facts()

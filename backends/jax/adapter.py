@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.backend import clear_backends
 
 from backends import answers
-from backends.jax import exports, models, parallel, platforms, programs
+from backends.jax import collectives, exports, models, parallel, platforms, programs
 from backends.jax.programs import DTYPES, PRODUCTS, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
@@ -19,6 +19,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported
 NAME = "jax"
 DIST = "jax"
 launch = contract.one_process
+allreduce = collectives.allreduce
 devices = platforms.kinds
 
 POOL = "tf_XLAEigen"
@@ -113,6 +114,6 @@ def stream(cell: Cell, n: int) -> Kernel:
 
 
 def peak_device_bytes(cell: Cell) -> int | None:
-    """None on a CPU, whose memory XLA does not count."""
-    stats = jax.devices()[0].memory_stats()
-    return stats["peak_bytes_in_use"] if stats else None
+    """Of the device that needed most; None on a CPU, whose memory XLA does not count."""
+    stats = [one.memory_stats() for one in jax.devices()]
+    return max((one["peak_bytes_in_use"] for one in stats if one), default=None)

@@ -20,6 +20,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "keras"
 DIST = "keras"
 launch = contract.one_process
+allreduce = parallel.allreduce
 peak_device_bytes = contract.no_device_bytes
 
 POLICIES = {"fp32": "float32", "tf32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}

@@ -8,7 +8,7 @@ import keras
 from keras import distribution
 
 from backends.keras.engines import engine
-from bench.contract import Cell, Settings
+from bench.contract import Cell, Kernel, Settings
 
 SHARDED = "sharding"
 """The setting: parameters and moments are split over the devices."""
@@ -37,6 +37,15 @@ def chosen(cell: Cell) -> distribution.Distribution:
     for pattern, axes in LAYOUTS.items():
         layouts[pattern] = axes
     return distribution.ModelParallel(layout_map=layouts, batch_dim_name=AXIS)
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """JAX's own sum: the other engines train on one device here."""
+    if cell.world_size == 1:
+        return None
+    from backends.jax import collectives  # noqa: PLC0415  # imports jax, which others lack
+
+    return collectives.allreduce(cell, n)
 
 
 def facts(model: keras.Model) -> Settings:

@@ -11,8 +11,8 @@ from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import nn
 
 from backends.lightning.programs import Classifier, Training
-from backends.ranks import share
-from backends.torch.parallel import SHARDED, evaluate, shard, sharded
+from backends.ranks import replicas, share
+from backends.torch.parallel import SHARDED, evaluate, shard, sharded, slowest
 from bench.contract import Batches, Cell, Settings
 
 
@@ -37,11 +37,13 @@ class Parallel(Training):
         kind = Sharded if SHARDED in cell.settings else Classifier
         own = share(cell, batches, rank=torch.distributed.get_rank())
         super().__init__(cell, model, own, kind=kind, strategy=strategy(cell))
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         return float(self.trainer.strategy.reduce(torch.tensor(super().loss()), reduce_op="mean"))
 
     infer = evaluate
+    slowest = slowest
 
     def facts(self) -> Settings:
         facts = super().facts()

@@ -23,6 +23,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "mindspore"
 DIST = "mindspore"
 launch = parallel.launch
+allreduce = parallel.allreduce
 devices = precision.kinds
 peak_device_bytes = precision.peak_bytes
 
@@ -61,11 +62,12 @@ def setup(cell: Cell) -> None:
         # Operators are not queued: the queues' threads spin while they wait, on CPUs that compute.
         ms.runtime.launch_blocking()
     if cell.threads < SMALLEST_POOL:
-        # The pool never has less than two threads, so they share one CPU.
-        last = {max(os.sched_getaffinity(0))}
+        # The pool never has less than two threads, so they share one CPU, each process another.
+        allowed = sorted(os.sched_getaffinity(0))
+        own = {allowed[parallel.rank(cell) % len(allowed)]}
         for thread in answers.TASKS.iterdir():
             with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.sched_setaffinity(int(thread.name), last)
+                os.sched_setaffinity(int(thread.name), own)
 
 
 def effective(cell: Cell) -> Settings:

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from backends.mindspore import models
+from backends.mindspore import models, parallel
 from backends.mindspore.programs import Training, place
 from bench.capabilities import Flexible
 from bench.contract import INPUTS, Batch, Cell, Program, Unsupported, Weights
@@ -19,8 +19,13 @@ MODEL, OPTIMIZER = "model.ckpt", "optimizer.ckpt"
 
 
 def save(program: Program, folder: Path) -> None:
-    """MindSpore's "Saving and Loading the Model"; an optimizer's state is parameters too."""
+    """MindSpore's "Saving and Loading the Model"; an optimizer's state is parameters too.
+
+    Of equal processes the first writes.
+    """
     assert isinstance(program, Training)
+    if parallel.rank(program.cell):
+        return
     ms.save_checkpoint(program.model, str(folder / MODEL))
     ms.save_checkpoint(program.optimizer, str(folder / OPTIMIZER))
 

@@ -12,8 +12,7 @@ from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from backends import answers
-from backends.mxnet import exports, models, precision, programs
-from backends.mxnet.parallel import Parallel
+from backends.mxnet import exports, models, parallel, precision, programs
 from backends.mxnet.precision import NAMES_OF, context, dtype_name, prepared
 from backends.mxnet.programs import Inference, Training, n_params, place
 from bench import contract
@@ -22,6 +21,7 @@ from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings,
 NAME = "mxnet"
 DIST = answers.distribution("mxnet", "mxnet-cu112")
 launch = contract.one_process
+allreduce = parallel.allreduce
 devices = precision.kinds
 peak_device_bytes = contract.no_device_bytes
 
@@ -103,7 +103,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     if cell.device != "cpu":
         model.collect_params().reset_ctx(context(cell))
     if cell.trains:
-        return (Parallel if cell.world_size > 1 else Training)(cell, model, batches)
+        return (parallel.Parallel if cell.world_size > 1 else Training)(cell, model, batches)
     count = n_params(model)
     model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
     return Inference(cell, model, batches, n_params=count)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -124,13 +126,14 @@ class Training(Inference):
         self.criterion = gluon.loss.SoftmaxCrossEntropyLoss()
         if cell.mode == "compiled":
             self.criterion.hybridize(**STATIC)
-        aggregated = AGGREGATED[cell.track]
+        aggregated, fp16 = AGGREGATED[cell.track], cell.precision == "fp16"
         self.trainer = gluon.Trainer(
             model.collect_params(),
             optimizer(cell.optimizer, aggregated=aggregated),
             kvstore=self.store,
+            update_on_kvstore=False if fp16 else None,  # or it would update before it looks
         )
-        if cell.precision == "fp16":
+        if fp16:
             amp.init_trainer(self.trainer)  # its step skips what overflows
         self.last_loss: NDArray | None = None
         self.computed: list[str] = []
@@ -140,14 +143,18 @@ class Training(Inference):
         with autograd.record():
             logits = self.model(*inputs)
             loss = self.criterion(logits, label)
-            if self.cell.precision == "fp16":
-                with amp.scale_loss(loss, self.trainer) as scaled:
-                    autograd.backward(scaled)
-        if self.cell.precision != "fp16":
-            loss.backward()
+            with self.scaled(loss) as scaled:
+                autograd.backward(scaled)
         self.trainer.step(len(label))  # the losses are summed; it divides the gradient
         self.last_loss = loss
         self.computed = [dtype_name(logits)]
+
+    def scaled(self, loss: Any) -> AbstractContextManager[Any]:
+        """What is differentiated: the loss, or a list of them, in fp16 times its scale."""
+        if self.cell.precision != "fp16":
+            return nullcontext(loss)
+        scaled: AbstractContextManager[Any] = amp.scale_loss(loss, self.trainer)
+        return scaled
 
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"

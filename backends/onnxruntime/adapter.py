@@ -20,6 +20,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "onnxruntime"
 DIST = answers.distribution("onnxruntime", "onnxruntime-gpu", "onnxruntime-rocm")
 launch = contract.one_process
+allreduce = contract.no_allreduce
 peak_device_bytes = contract.no_device_bytes
 
 FILE = "model.onnx"

@@ -23,6 +23,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "paddle"
 DIST = answers.distribution("paddlepaddle", "paddlepaddle-gpu")
 launch = parallel.launch
+allreduce = parallel.allreduce
 devices = places.kinds
 peak_device_bytes = places.peak_bytes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle import Tensor
+from paddle import Tensor, distributed
 from paddle.static import InputSpec
 
 from backends.paddle import models
@@ -20,8 +20,10 @@ MODEL, OPTIMIZER = "model.pdparams", "optimizer.pdopt"
 
 
 def save(program: Program, folder: Path) -> None:
-    """Paddle's guide "Model saving and loading", for training that goes on."""
+    """Paddle's guide "Model saving and loading"; of equal processes the first writes."""
     assert isinstance(program, Training)
+    if distributed.get_rank():
+        return
     paddle.save(program.model.state_dict(), str(folder / MODEL))
     paddle.save(program.optimizer.state_dict(), str(folder / OPTIMIZER))
 

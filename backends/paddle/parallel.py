@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 
 import paddle
 from paddle import distributed, nn
 from paddle.distributed import fleet
 
 from backends.paddle.programs import Training
-from backends.ranks import share
-from bench.contract import Batches, Cell, Settings
+from backends.ranks import replicas, share
+from bench.contract import Batches, Cell, Kernel, Settings
+from bench.rendezvous import Rendezvous
 
 SHARDED = "sharding"
 """The setting: each process updates, and keeps the optimizer's state of, its own parameters."""
@@ -23,7 +25,7 @@ SHARDED = "sharding"
 LOGS = "ranks"  # what the ranks print, below the working directory
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     """Paddle's launcher, which finds free ports itself.
 
     It deals out the visible GPUs even on a CPU, and stops where there are none ("list index out of
@@ -32,7 +34,11 @@ def launch(cell: Cell) -> list[str]:
     launcher = [sys.executable, "-m", "paddle.distributed.launch"]
     if cell.device == "cpu":
         launcher = [shutil.which("env") or "/usr/bin/env", "-u", "CUDA_VISIBLE_DEVICES", *launcher]
-    return [*launcher, f"--nproc_per_node={cell.world_size}", f"--log_dir={LOGS}"]
+    launcher += [f"--nproc_per_node={cell.processes}", f"--log_dir={LOGS}"]
+    if at.nodes == 1:
+        return launcher
+    meet = [f"--master={at.host}:{at.port}", f"--nnodes={at.nodes}", f"--rank={at.node_rank}"]
+    return [*launcher, *meet]
 
 
 def start(cell: Cell) -> None:
@@ -47,6 +53,14 @@ def start(cell: Cell) -> None:
         distributed.init_parallel_env()
 
 
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the processes, in place."""
+    if cell.world_size == 1:
+        return None
+    numbers = paddle.ones([n])
+    return Kernel(lambda: distributed.all_reduce(numbers), lambda _: numbers.numpy())
+
+
 class Parallel(Training):
     """One process's part of the training; its loss is the mean over all processes."""
 
@@ -57,11 +71,18 @@ class Parallel(Training):
         super().__init__(cell, model, part, forward=forward)
         if sharded:
             self.optimizer = fleet.distributed_optimizer(self.optimizer)
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = paddle.to_tensor(super().loss() / distributed.get_world_size())
         distributed.all_reduce(mean)
         return float(mean)
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        largest = paddle.to_tensor(values, dtype="float64")
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        found: list[float] = largest.tolist()
+        return found
 
     def facts(self) -> Settings:
         facts = super().facts()

@@ -22,6 +22,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "tensorflow"
 DIST = answers.distribution("tensorflow-cpu", "tensorflow")
 launch = contract.one_process
+allreduce = parallel.allreduce
 
 POLICIES = {
     "fp32": "float32",
@@ -141,4 +142,5 @@ def stream(cell: Cell, n: int) -> Kernel:
 def peak_device_bytes(cell: Cell) -> int | None:
     if cell.device == "cpu":
         return None
-    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    names = (f"GPU:{index}" for index in range(cell.world_size))
+    return max(int(tf.config.experimental.get_memory_info(name)["peak"]) for name in names)

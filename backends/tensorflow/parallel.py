@@ -13,9 +13,10 @@ import keras
 import tensorflow as tf
 
 from backends.keras import models as keras_models
+from backends.ranks import replicas
 from backends.tensorflow import servers
 from backends.tensorflow.programs import Tensors, Training, compiled
-from bench.contract import Batches, Cell, Settings, Weights
+from bench.contract import Batches, Cell, Kernel, Settings, Weights
 
 SHARDED = "sharding"
 """The setting: variables and moments are split over the devices."""
@@ -32,14 +33,30 @@ def start(cell: Cell) -> None:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
     if SHARDED in cell.settings:
         return servers.build(cell, weights, batches)
-    kind = "CPU" if cell.device == "cpu" else "GPU"
-    strategy = tf.distribute.MirroredStrategy(
-        [f"{kind}:{index}" for index in range(cell.world_size)]
-    )
+    strategy = mirrored(cell)
     with strategy.scope():
         model = keras_models.make(cell.dims)
         keras_models.load_weights(model, weights)
         return Parallel(cell, model, batches, strategy=strategy)
+
+
+def mirrored(cell: Cell) -> tf.distribute.MirroredStrategy:
+    kind = "CPU" if cell.device == "cpu" else "GPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(cell.world_size)])
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the replicas. Parameter servers have no such sum."""
+    if cell.world_size == 1 or SHARDED in cell.settings:
+        return None
+    strategy = mirrored(cell)
+    numbers = strategy.run(lambda: tf.ones(n))
+
+    def add(part: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, part)
+
+    added = tf.function(lambda: strategy.run(add, args=(numbers,)))
+    return Kernel(added, lambda _: tf.test.experimental.sync_devices())
 
 
 class Parallel(Training):
@@ -53,6 +70,7 @@ class Parallel(Training):
         shared = [share(strategy, *next(self.batches)) for _ in batches.train]
         self.batches = itertools.cycle(shared)
         self.step = compiled(cell, step(self.strategy, model, self.optimizer))
+        self.replicas = replicas(cell)
 
     def facts(self) -> Settings:
         facts = super().facts()
@@ -89,7 +107,8 @@ def step(
         with tf.GradientTape() as tape:
             losses = cross_entropy(label, model(inputs, training=True))
             loss = tf.nn.compute_average_loss(losses)  # over the whole batch
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
         return loss
 
     def replicated(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:

@@ -27,6 +27,7 @@ from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 NAME = "torch"
 DIST = "torch"
 launch = parallel.launch
+allreduce = parallel.allreduce
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, distributed
 from torch._dynamo import lookup_backend  # the documentation's "Custom Backends" names it
 
 from backends.torch import models
@@ -21,8 +21,10 @@ FILE = "checkpoint.pt"
 
 
 def save(program: Program, folder: Path) -> None:
-    """PyTorch's "Saving and Loading a General Checkpoint"."""
+    """PyTorch's "Saving and Loading a General Checkpoint"; of equal processes the first writes."""
     assert isinstance(program, Training)
+    if distributed.is_initialized() and distributed.get_rank():
+        return
     state = {
         "model_state_dict": program.model.state_dict(),
         "optimizer_state_dict": program.optimizer.state_dict(),

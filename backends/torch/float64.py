@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
 
 from backends.torch import models
 from bench.contract import Batch, Dims
-from workloads import batches
+from workloads import SizeSpec, batches
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,3 +43,35 @@ def logits(net: nn.Module, batch: Batch) -> np.ndarray:
 def inputs(batch: Batch) -> list[torch.Tensor]:
     given = [torch.from_numpy(value) for key, value in batch.items() if key != "label"]
     return [value.double() if value.is_floating_point() else value for value in given]
+
+
+def losses(
+    spec: SizeSpec, net: nn.Module, train: Sequence[Batch], *, parts: int = 1
+) -> list[float]:
+    """The mean loss of each step before its update, each batch in ``parts`` forward passes."""
+    optimizer = _optimizer(spec, net)
+    found = []
+    for batch in train:
+        net.train()
+        optimizer.zero_grad()
+        columns = [*inputs(batch), torch.from_numpy(batch["label"])]
+        total = 0.0
+        for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
+            loss = nn.functional.cross_entropy(net(*given), label) / parts
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        found.append(total)
+    return found
+
+
+def _optimizer(spec: SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
+    """Not the adapter's own: the reference must not share its mistakes."""
+    o = spec.optimizer
+    if o.name == "sgd":
+        return torch.optim.SGD(
+            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+        )
+    return torch.optim.AdamW(
+        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
+    )

@@ -6,7 +6,9 @@ with Fully Sharded Data Parallel (FSDP2)"; started by torchrun.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 
 import torch
 from torch import distributed, nn
@@ -14,24 +16,47 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from backends.ranks import share
-from backends.torch.programs import Inference, Training, device
-from bench.contract import Batches, Cell, Settings
+from backends.ranks import replicas, share
+from backends.torch.programs import Inference, Training, device, synchronize
+from bench.contract import Batches, Cell, Kernel, Settings
+from bench.rendezvous import Rendezvous
 
 SHARDED = "sharding"
 """The setting: parameters, gradients and optimizer state are split over the processes."""
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     """torchrun; ``--standalone`` finds a free port itself."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, f"--nproc-per-node={cell.world_size}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={cell.processes}"]
+    if at.nodes == 1:
+        return [*torchrun, "--standalone"]
+    torchrun += [f"--nnodes={at.nodes}", f"--node-rank={at.node_rank}"]
+    return [*torchrun, f"--master-addr={at.host}", f"--master-port={at.port}"]
 
 
 def start(cell: Cell) -> None:
-    """Join the other processes: over gloo on CPUs, NCCL (RCCL) on GPUs."""
-    if cell.world_size > 1 and not distributed.is_initialized():
-        distributed.init_process_group("gloo" if device(cell).type == "cpu" else "nccl")
+    """Join the other processes: over gloo on CPUs, NCCL (RCCL) on GPUs, of which each has one."""
+    if cell.world_size == 1 or distributed.is_initialized():
+        return
+    if device(cell).type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("gloo" if device(cell).type == "cpu" else "nccl")
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    """Sums n float32 numbers over the processes, in place."""
+    if not distributed.is_initialized():
+        return None
+    numbers = torch.ones(n, device=device(cell))
+    return Kernel(lambda: distributed.all_reduce(numbers), lambda _: synchronize(cell))
+
+
+def slowest(program: Inference, values: Sequence[float]) -> list[float]:
+    """``Program.slowest`` of one among several processes."""
+    largest = torch.tensor(values, dtype=torch.float64, device=device(program.cell))
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    found: list[float] = largest.tolist()
+    return found
 
 
 def sharded(model: nn.Module) -> int:
@@ -56,6 +81,7 @@ class Parallel(Training):
         forward = shard(model) if SHARDED in cell.settings else DistributedDataParallel(model)
         own = share(cell, batches, rank=distributed.get_rank())
         super().__init__(cell, model, own, forward=forward)
+        self.replicas = replicas(cell)
 
     def loss(self) -> float:
         mean = torch.tensor(super().loss()) / self.cell.world_size
@@ -64,6 +90,7 @@ class Parallel(Training):
         return float(mean)
 
     infer = evaluate
+    slowest = slowest
 
     def facts(self) -> Settings:
         facts = super().facts()

@@ -13,17 +13,15 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 import workloads
 from backends.torch import float64
 from bench import safetensors
-from bench.contract import BenchError, Dims, ParityError
+from bench.contract import Batch, BenchError, CnnDims, Dims, ParityError
 from workloads import batches, cache, numpy_forward, prepare, tensors, weights
 
 Arrays = dict[str, np.ndarray]
@@ -32,6 +30,8 @@ BOUND = 1e-9
 """Largest difference between the two float64 forwards, relative to the largest value."""
 
 STEPS = 5
+PARTS = (2, 4, 8)
+"""Into which a batch is shared out where every device has BatchNorm statistics of its own."""
 RIDGE = 1e-3
 """Weight of the penalty, relative to the mean square of the centred features."""
 
@@ -87,19 +87,9 @@ def _training(
     size = spec.gate_batch or spec.batch
     given = batches.make(data, model=model, batch=size, train_batches=STEPS, infer_batches=1)
     net = float64.network(spec.dims, initial)
-    optimizer = _optimizer(spec, net)
     before = float64.logits(net, given.infer[0])
     _agree("logits", before, numpy_forward.logits(spec.dims, initial, given.infer[0]))
-    losses = []
-    for batch in given.train:
-        net.train()
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(
-            net(*float64.inputs(batch)), torch.from_numpy(batch["label"])
-        )
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = float64.losses(spec, net, given.train)
     first = numpy_forward.logits(spec.dims, initial, given.train[0], training=True)
     check = numpy_forward.cross_entropy(first, given.train[0]["label"])
     _agree("step-1 loss", np.array(losses[0]), np.array(check))
@@ -111,9 +101,25 @@ def _training(
         "batch": size,
         "optimizer": dataclasses.asdict(spec.optimizer),
         "losses": losses,
+        **_replicated(spec, initial=initial, train=given.train),
         "logits": before.tolist(),
         "logits_after": after.tolist(),
     }
+
+
+def _replicated(
+    spec: workloads.SizeSpec, *, initial: Arrays, train: Sequence[Batch]
+) -> dict[str, Any]:
+    """The losses where BatchNorm sees a part of each batch at a time; nothing without BatchNorm."""
+    if not isinstance(spec.dims, CnnDims):
+        return {}
+    samples = len(train[0]["label"])
+    found = {
+        str(parts): float64.losses(spec, float64.network(spec.dims, initial), train, parts=parts)
+        for parts in PARTS
+        if samples % parts == 0
+    }
+    return {"replicated": found}
 
 
 def _head(model: str, dims: Dims, *, initial: Arrays, data: batches.Data) -> Arrays:
@@ -162,18 +168,6 @@ def _noisy(model: str, dims: Dims, *, exported: Arrays, data: batches.Data) -> d
     first = batches.held_out(data, model=model, batch=NOISY_SAMPLES, limit=NOISY_SAMPLES)[0]
     _agree("export logits", logits, numpy_forward.logits(dims, exported, first))
     return {"logits": logits.tolist()}
-
-
-def _optimizer(spec: workloads.SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
-    """Not the adapter's own: the reference must not share its mistakes."""
-    o = spec.optimizer
-    if o.name == "sgd":
-        return torch.optim.SGD(
-            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
-        )
-    return torch.optim.AdamW(
-        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
-    )
 
 
 def _agree(what: str, found: np.ndarray, check: np.ndarray) -> None:

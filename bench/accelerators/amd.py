@@ -33,7 +33,7 @@ def reading(one: Accelerator) -> Reading:
     smi = _library()
     handle = _handle(smi, one)
     memory = _ask(smi.amdsmi_get_gpu_vram_usage, handle)
-    power = _ask(smi.amdsmi_get_power_info, handle)
+    cap = _ask(smi.amdsmi_get_power_cap_info, handle)
     errors = _ask(smi.amdsmi_get_gpu_total_ecc_count, handle)
     violations = _ask(smi.amdsmi_get_violation_status, handle)
     hot, now = smi.AmdSmiTemperatureType.HOTSPOT, smi.AmdSmiTemperatureMetric.CURRENT
@@ -42,13 +42,21 @@ def reading(one: Accelerator) -> Reading:
         busy=_scaled(_number(_ask(smi.amdsmi_get_gpu_activity, handle), "gfx_activity"), 1e-2),
         core_mhz=_clock(smi, handle, smi.AmdSmiClkType.GFX),
         memory_mhz=_clock(smi, handle, smi.AmdSmiClkType.MEM),
-        # Instinct devices answer in the one, others in the other.
-        power_w=_number(power, "current_socket_power") or _number(power, "average_socket_power"),
+        power_w=power_w(one),
+        # In microwatts, unlike all other powers (amdsmi_power_cap_info_t).
+        power_limit_w=_scaled(_number(cap, "power_cap"), 1e-6),
         temperature_c=_ask(smi.amdsmi_get_temp_metric, handle, hot, now),
         ecc_errors=None if errors is None else errors["uncorrectable_count"],
         throttled=_throttled(violations),
         users=_users(smi, handle),
     )
+
+
+def power_w(one: Accelerator) -> float | None:
+    """Instinct devices answer in the one, others in the other."""
+    smi = _library()
+    power = _ask(smi.amdsmi_get_power_info, _handle(smi, one))
+    return _number(power, "current_socket_power") or _number(power, "average_socket_power")
 
 
 def energy_j(one: Accelerator) -> float | None:

@@ -32,12 +32,12 @@ class Devices:
         self._idle_w: dict[tuple[str, ...], float] = {}
 
     def share(self, cell: Cell) -> Share:
-        return choose.share(cell.device, self.asked.get(cell.device, ()), cell.world_size)
+        return choose.share(cell.device, self.asked.get(cell.device, ()), cell.processes)
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Before anything is built: UsageError where somebody computes on what will be used."""
-        for kind, world_size in dict.fromkeys((cell.device, cell.world_size) for cell in cells):
-            mine = choose.share(kind, self.asked.get(kind, ()), world_size)
+        for kind, count in dict.fromkeys((cell.device, cell.processes) for cell in cells):
+            mine = choose.share(kind, self.asked.get(kind, ()), count)
             if not self.allow_busy and (who := choose.busy(mine, patience_s=0.0)):
                 raise UsageError(
                     f"{who}: end it, choose another with --device {kind}:INDEX, or measure beside"
@@ -59,7 +59,7 @@ class Devices:
         found = self._answers[key]
         if cell.device not in found.devices:
             return f"{cell.backend} finds no {cell.device} here: {found.words}"
-        if mine.devices and len(mine.devices) < cell.world_size:
+        if mine.devices and len(mine.devices) < cell.processes:
             return f"world size {cell.world_size}: there are {len(mine.devices)} devices"
         return None
 

@@ -49,7 +49,7 @@ def reading(one: Accelerator) -> Reading:
         busy=None if rates is None else rates.gpu / 100,
         core_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
         memory_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-        power_w=_milli(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
+        power_w=power_w(one),
         power_limit_w=_milli(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
         temperature_c=_ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
         ecc_errors=_ask(
@@ -62,6 +62,11 @@ def reading(one: Accelerator) -> Reading:
         throttled_s=_throttled_s(handle),
         users=_users(handle),
     )
+
+
+def power_w(one: Accelerator) -> float | None:
+    """Of the last second on average, from Ampere on but for GA100 (NVML's reference)."""
+    return _milli(_ask(pynvml.nvmlDeviceGetPowerUsage, _handle(one)))
 
 
 def energy_j(one: Accelerator) -> float | None:

@@ -22,7 +22,7 @@ TEXTS = (
     *("run_id", "cell_id", "cluster", "host", "backend", "backend_version", "workload", "model"),
     *("device", "device_name", "precision", "track", "status", "reason", "parity", "settings"),
     *("export_rung", "driver", "env_lock", "env_python", "git_rev", "started_at", "fleet"),
-    "precision_honest",
+    *("precision_honest", "trial"),
 )
 COUNTS = ("repeat", "threads", "schema")
 FIGURES = (
@@ -93,6 +93,7 @@ def _one(path: Path, columns: Columns) -> pd.DataFrame:
         raise _wrong(path, problem)
     for name in columns.texts:
         frame[name] = _plain(frame[name])
+    frame = frame[frame["trial"] == ""].reset_index(drop=True)  # they have no figures to compare
     frame["file"] = pd.Categorical.from_codes(np.zeros(len(frame), np.int8), [str(path)])
     return frame
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.options import fraction
+from bench.arguments import fraction
 
 AXES = "backend, mode, precision, device, batch, cluster, host, backend_version, git_rev, run_id"
 

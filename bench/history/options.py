@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.options import count, fraction
+from bench.arguments import count, fraction
 
 
 def add(commands: Any) -> argparse.ArgumentParser:

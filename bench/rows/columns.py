@@ -181,7 +181,12 @@ _EXPORT = (
 )
 
 _MACHINE = (
-    Column("energy_j", "float", "J", "energy of the timed blocks, from the device's own counter"),
+    Column(
+        "energy_j",
+        "float",
+        "J",
+        "energy of the timed blocks; energy_source says how it was obtained",
+    ),
     Column("threads", "int", "threads", "threads of the framework, read back from it"),
     Column("load1", "float", "processes", "1-minute load average when the cell started (/proc)"),
     Column("driver", "text", "", "version of the device's driver"),

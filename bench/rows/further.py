@@ -78,14 +78,15 @@ FURTHER = (
         "float",
         "MiB",
         "most device memory of the cell's processes that was seen between commands, as the driver"
-        " counts it; where it tells no process apart, how much more of the device was in use",
+        " counts it; where it tells no process apart, how much more of the device was in use; of a"
+        " framework with a pool, of a second process without it",
     ),
     Column(
         "context_mib",
         "float",
         "MiB",
         "the same once the framework has started on the device and before there is a model: its"
-        " context, its libraries, and what it takes in advance",
+        " context and its libraries",
     ),
     Column(
         "energy_above_idle_j",
@@ -100,5 +101,41 @@ FURTHER = (
         "",
         "each device: name, memory, driver, ECC, partition; clocks, power, temperature, throttling"
         " and processes before the cell and right after its last timed block (NVML, AMD SMI)",
+    ),
+    Column(
+        "allreduce_ms",
+        "float",
+        "ms",
+        "more than one device: median time of one sum over them of as many float32 numbers as there"
+        " are parameters; what sharing the gradients costs where no computing hides it",
+    ),
+    Column(
+        "ranks",
+        "json",
+        "",
+        "each process of a cell that has several: step_ms (its own median block), peak_host_mib,"
+        " peak_device_mib; samples_per_s is by the slowest, block by block",
+    ),
+    Column("slowest_rank", "int", "", "which of them has the largest step_ms; 0 is the first"),
+    Column(
+        "energy_source",
+        "text",
+        "",
+        "counter: energy_j is a difference of the device's own counter; power: the device has none,"
+        " and its power, read ten times a second, was integrated; empty without energy_j",
+    ),
+    Column(
+        "pool_driver_mib",
+        "float",
+        "MiB",
+        "as peak_driver_mib, of the timed process of a framework that takes memory in advance;"
+        " settings.preallocation says which process did",
+    ),
+    Column(
+        "trial",
+        "text",
+        "",
+        "batch: a row of the search for the largest one, which trains a few steps and times none;"
+        " else empty; only bench run reads such rows",
     ),
 )

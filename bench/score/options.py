@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench.arguments import count
 from bench.grid import TRACKS
-from bench.options import count
 from bench.score import TASKS, WHOLE
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from bench import safetensors
-from bench.contract import Batches, Cell, Optimizer
+from bench.contract import NODES, Batches, Cell, Optimizer
+from bench.rendezvous import HERE, Rendezvous
 from workloads import batches as making
 
 DISTINCT = 3  # train batches: the fourth step starts from the first again
@@ -28,7 +29,7 @@ STEPS = 6
 GATE, OTHER = 0, 1  # infer batches of two sizes
 NAMES = (
     *("devices", "absent", "unsupported", "setup", "effective", "build", "export", "check", "load"),
-    *("gemm", "stream", "peak_device_bytes", "launch"),
+    *("gemm", "stream", "allreduce", "peak_device_bytes", "launch"),
 )
 QUESTIONS = ("save", "restore", "flexible", "tensors", "take", "give")
 FEW, MANY = 2, 16
@@ -72,10 +73,18 @@ def describe(task: Task) -> dict[str, Any]:
         "absent": adapter.absent("cuda"),
         "unsupported": answers,
         "incapable": [name for name in QUESTIONS if not callable(getattr(can, name, None))],
-        "launch": adapter.launch(dataclasses.replace(task.cell, world_size=2)),
+        "launch": launches(task),
         "kernels": [name for name in precisions if multiplies(task, name)],
         "streamed": streamed(task),
     }
+
+
+def launches(task: Task) -> list[list[str]]:
+    """Of two processes on this machine, and of four on two machines."""
+    two = dataclasses.replace(task.cell, world_size=2)
+    four = dataclasses.replace(task.cell, world_size=4, settings={NODES: "2"})
+    second = Rendezvous(nodes=2, node_rank=1, host="first.example", port=29400)
+    return [task.adapter.launch(two, HERE), task.adapter.launch(four, second)]
 
 
 def multiplies(task: Task, precision: str) -> bool:

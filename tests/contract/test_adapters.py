@@ -28,6 +28,18 @@ FLOATS = ("fp32", "tf32", "bf16", "fp16")
 # MXNet has no switch for TF32; neither it nor MindSpore has bfloat16 for GPUs. All else is done.
 NOT_ON_GPU = {"mxnet": ("tf32", "bf16"), "mindspore": ("bf16",)}
 
+ADDRESS = {"--master-addr=first.example", "--master-port=29400"}
+TORCHRUN = {"--nnodes=2", "--node-rank=1", *ADDRESS}
+_ADDRESS = {"--master_addr=first.example", "--master_port=29400"}
+MEETING = {
+    "torch": TORCHRUN,
+    "lightning": TORCHRUN,
+    "deepspeed": {"--no_ssh", "--node_rank=1", "--hostfile=hostfile", *_ADDRESS},
+    "paddle": {"--master=first.example:29400", "--nnodes=2", "--rank=1"},
+    "mindspore": {"--worker_num=4", "--local_worker_num=2", "--node_rank=1", *_ADDRESS},
+}
+"""What the second of two machines, with two of four processes, tells each launcher."""
+
 backends = pytest.mark.parametrize(
     "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in selected()]
 )
@@ -70,10 +82,12 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
     assert described["absent"] or "cuda" in described["devices"]
     assert described["incapable"] == []
     # A launcher is a program with its path; without one, one process drives all devices.
-    if BACKENDS[backend].rank_env:
-        assert os.access(described["launch"][0], os.X_OK)
-    else:
-        assert described["launch"] == []
+    here, there = described["launch"]
+    assert bool(here) == bool(there) == bool(BACKENDS[backend].rank_env)
+    if here:
+        assert os.access(here[0], os.X_OK)
+        assert MEETING[backend] <= set(there)
+        assert "first.example" not in " ".join(here)
     said = described["unsupported"]
     assert [name for name in cells if not said[name]] == []
     if BACKENDS[backend].trains:

@@ -25,6 +25,7 @@ gemm = adapter.gemm
 stream = adapter.stream
 peak_device_bytes = adapter.peak_device_bytes
 launch = adapter.launch
+allreduce = adapter.allreduce
 
 
 def unsupported(cell: Cell) -> str | None:

@@ -6,13 +6,15 @@ a fixed piece of work. It runs in real worker processes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ import numpy as np
 import workloads
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+from bench.rendezvous import Rendezvous
 
 NAME = "fake"
 DIST = "numpy"
 peak_device_bytes = contract.no_device_bytes
 KEEP: list[object] = []
 FOUND: dict[str, object] = {}
+MEETINGS = itertools.count()
 
 
 def devices() -> list[str]:
@@ -47,9 +51,10 @@ def setup(cell: Cell) -> None:
     misbehave(cell.settings.get("do", ""))
 
 
-def launch(cell: Cell) -> list[str]:
+def launch(cell: Cell, at: Rendezvous) -> list[str]:
     launcher = Path(__file__).resolve().with_name("fake_launcher.py")
-    return [sys.executable, str(launcher), str(cell.world_size)]
+    first = cell.processes * at.node_rank
+    return [sys.executable, str(launcher), str(first), str(cell.processes)]
 
 
 def effective(cell: Cell) -> Settings:
@@ -58,6 +63,8 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
+    if cell.batch > int(cell.settings.get("room", cell.batch)):
+        fail_as_cuda_does()
     return Working() if cell.size == "fairness" else Recorded(cell, batches)
 
 
@@ -79,6 +86,10 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 def gemm(cell: Cell, precision: str, n: int) -> None:
     return None
+
+
+def allreduce(cell: Cell, n: int) -> Kernel | None:
+    return stream(cell, n) if cell.world_size > 1 else None
 
 
 def stream(cell: Cell, n: int) -> Kernel:
@@ -107,6 +118,7 @@ class Recorded(Program):
         self.losses = part.get("losses", [])
         self.initial = np.array(part["logits"])
         self.trained = np.array(part.get("logits_after", part["logits"]))
+        self.world_size = cell.world_size
         self.do = cell.settings.get("do", "")
         self.wrong = cell.settings.get("do") == "wrong_logits"
         self.batches = batches.infer
@@ -116,6 +128,12 @@ class Recorded(Program):
     def train_step(self) -> None:
         self.steps += 1
         work()
+        if self.do == "rank_lags" and os.environ.get("RANK") == "1":
+            for _ in range(4):
+                work()
+
+    def slowest(self, values: Sequence[float]) -> list[float]:
+        return list(values) if self.world_size == 1 else meet(values, self.world_size)
 
     def loss(self) -> float:
         return float(self.losses[min(self.steps, len(self.losses)) - 1])
@@ -145,6 +163,20 @@ class Static(Recorded):
         if len(self.batches[index]["label"]) != self.size:
             raise RuntimeError("the batch dimension is fixed")
         super().infer(index)
+
+
+def meet(values: Sequence[float], world_size: int) -> list[float]:
+    """The largest of what each process brings, through files in the folder that they share."""
+    meeting, folder = next(MEETINGS), Path(os.environ.get("FAKE_MEET", "."))
+    files = [folder / f"meeting-{meeting}-{rank}.json" for rank in range(world_size)]
+    mine = files[int(os.environ["RANK"])]
+    mine.with_suffix(".part").write_text(json.dumps(list(values)))
+    mine.with_suffix(".part").rename(mine)
+    while not all(one.exists() for one in files):
+        time.sleep(0.001)
+    return [
+        max(column) for column in zip(*(json.loads(one.read_text()) for one in files), strict=True)
+    ]
 
 
 def work() -> None:
@@ -222,6 +254,11 @@ def fail_as_second_rank() -> None:
         raise RuntimeError("the second rank does not want to")
 
 
+def fail_without_a_pool() -> None:
+    if "FAKE_PREALLOCATES" in os.environ:
+        fail()
+
+
 def die_as_second_rank() -> None:
     if os.environ.get("RANK") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -240,6 +277,7 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "full_disk": fill_the_disk,
     "family": grow_family,
     "cache": use_the_cache,
+    "fails_without_a_pool": fail_without_a_pool,
     "rank_fails": fail_as_second_rank,
     "rank_dies": die_as_second_rank,
 }

@@ -10,12 +10,12 @@ import time
 HEAD_START_S = 0.5  # so that the others may have died before the first rank begins
 
 
-def main(count: int, script: list[str]) -> int:
+def main(first: int, count: int, script: list[str]) -> int:
     ranks = []
-    for rank in reversed(range(count)):
+    for rank in reversed(range(first, first + count)):
         env = {**os.environ, "RANK": str(rank)}
         ranks.append(subprocess.Popen([sys.executable, *script], env=env))
-        time.sleep(HEAD_START_S if rank else 0)
+        time.sleep(HEAD_START_S if rank > first else 0)
     while all(process.poll() is None for process in ranks):
         time.sleep(0.01)
     for process in ranks:
@@ -30,4 +30,4 @@ def main(count: int, script: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

@@ -17,7 +17,8 @@ from bench.backends_index import find
 from bench.envs import Env
 from bench.launch import Child
 from bench.rows import files
-from bench.run_cell import Tools, run_cell
+from bench.run_cell import run_cell
+from bench.tools import Tools
 from tests.harness import FAKE
 from tests.rows import ok_row
 from workloads import prepare

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,12 +11,13 @@ import pytest
 
 from backends.registry import BACKENDS
 from bench import doctor
-from bench.accelerators import amd, auto, choose, nvidia
+from bench.accelerators import amd, auto, choose, nvidia, power
 from bench.accelerators.ask import Answer, question
 from bench.accelerators.choose import Share, busy, named, share
 from bench.accelerators.devices import Devices
 from bench.accelerators.facts import Unreadable, User
 from bench.accelerators.gauge import Gauge
+from bench.accelerators.power import Watched
 from bench.errors import EnvError, UsageError
 from bench.grid import unlocked
 from tests import fake_amdsmi
@@ -117,6 +119,7 @@ def test_amds_state_leaves_out_what_is_not_available(amds, monkeypatch):
     monkeypatch.setattr(fake_amdsmi, "USERS", [gone])
     found = amd.reading(amd.devices()[0])
     assert (found.used_mib, found.busy, found.power_w, found.core_mhz) == (300, 0.37, 142, 132)
+    assert found.power_limit_w == 750
     assert found.memory_mhz is None  # the call raises on this device
     assert found.throttled == ("power",)
     assert found.users == (User(7, "", 512.0),)
@@ -354,18 +357,101 @@ def test_energy_is_that_of_the_timed_blocks_alone(gpus, monkeypatch):
     assert gauge.columns()["energy_j"] == pytest.approx(4000.0)
 
 
-def test_energy_of_several_devices_is_added_and_one_without_a_counter_leaves_it_empty(gpus):
-    def run():
-        for gpu in gpus:
-            gpu.millijoules += 1000
-        return [1]
-
+def test_energy_of_several_devices_is_added(gpus):
     gauge = Gauge(share("cuda", [], 2))
     assert gauge._energy_j() == 2000.0
-    gpus[1].lacks = frozenset({"nvmlDeviceGetTotalEnergyConsumption"})
+    gauge.timed(lambda: [1])
+    assert gauge.columns()["energy_source"] == "counter"
+
+
+COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
+
+
+def test_without_a_counter_power_is_integrated_over_the_blocks(gpus, monkeypatch):
+    """200 W, then 400 W after the first of ten seconds: 300 + 9 x 400 J, of which 8 s are timed."""
+    clock = iter([0.0, 0.0, 1.0, 10.0, 10.0])
+    monkeypatch.setattr("bench.accelerators.gauge.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(power.threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(power.threading.Thread, "join", lambda _: None)
+    gpus[0].lacks = frozenset({COUNTER})
+    gpus[0].milliwatts = 200_000
+    gauge = Gauge(share("cuda", [], 1), idle_w=75.0)
+    taken: list[power.Watched] = []
+    monkeypatch.setattr(power, "Watched", lambda read: taken.append(Watched(read)) or taken[-1])
+
+    def run():
+        gpus[0].milliwatts = 400_000
+        taken[0]._take()  # as its thread does every tenth of a second
+        return [8_000_000_000]
+
     gauge.timed(run)
+    row = gauge.columns()
+    assert row["energy_j"] == pytest.approx((300 + 9 * 400) * 0.8)
+    assert row["energy_above_idle_j"] == pytest.approx(row["energy_j"] - 75.0 * 8.0)
+    assert row["energy_source"] == "power"
+
+
+def test_power_is_read_by_a_thread_while_a_worker_is_waited_for(monkeypatch):
+    monkeypatch.setattr(power, "INTERVAL_S", 0.0)
+    often = threading.Event()
+    reads = []
+
+    def read():
+        reads.append(threading.current_thread())
+        if len(reads) > 3:
+            often.set()
+        return 100.0
+
+    with Watched(read) as watched:
+        assert often.wait(60)
+    assert reads[0] is reads[-1] is threading.current_thread()
+    assert reads[1] is not threading.current_thread()
+    seconds = watched.samples[-1][0] - watched.samples[0][0]
+    assert power.joules(watched.samples) == pytest.approx(100.0 * seconds)
+
+
+@pytest.mark.parametrize(
+    ("samples", "joules"),
+    [
+        ([], None),
+        ([(0.0, 100.0)], None),
+        ([(0.0, 100.0), (1.0, None), (2.0, 100.0)], None),  # it stopped telling: nothing is known
+        ([(0.0, 100.0), (2.0, 300.0)], 400.0),
+        ([(5.0, 100.0), (6.0, 100.0), (6.5, 300.0)], 200.0),
+    ],
+)
+def test_energy_is_the_area_below_the_power(samples, joules):
+    assert power.joules(samples) == joules
+
+
+def test_a_device_that_tells_neither_energy_nor_power_leaves_them_empty(gpus):
+    gpus[1].lacks = frozenset({COUNTER, "nvmlDeviceGetPowerUsage"})
+    gauge = Gauge(share("cuda", [], 2))
+    gauge.timed(lambda: [1])
+    row = gauge.columns()
+    assert (row["energy_j"], row["energy_source"]) == (None, "")
+    assert "energy_above_idle_j" not in row
+
+
+def test_energy_of_some_blocks_is_not_energy_of_all(gpus):
+    gauge = Gauge(share("cuda", [], 1))
+    gauge.timed(lambda: [1])
+    gpus[0].lacks = frozenset({COUNTER, "nvmlDeviceGetPowerUsage"})
+    gauge.timed(lambda: [1])
     assert gauge.columns()["energy_j"] is None
-    assert "energy_above_idle_j" not in gauge.columns()
+
+
+def test_a_driver_that_goes_away_meanwhile_ends_no_run(gpus, monkeypatch):
+    gauge = Gauge(share("cuda", [], 1))
+    gauge.look([12])
+    monkeypatch.setattr(nvidia.pynvml, "nvmlDeviceGetHandleByUUID", lost)
+    gauge.look([12])
+    gauge.timed(lambda: [1])
+    assert "GPU is lost" in gauge.columns()["accelerators"][0]["unread"]
+
+
+def lost(_uuid):
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
 
 
 def test_where_processes_cannot_be_told_apart_the_rise_of_the_device_counts(gpus):

@@ -194,3 +194,14 @@ def test_a_slowed_step_is_longer_by_that_much(monkeypatch, percent, whole):
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter_ns=read))
     clock.slowed(step, lambda: None, percent=percent)
     assert passed["ns"] == pytest.approx(whole, rel=1e-4)
+
+
+def test_processes_that_train_together_warm_up_by_the_slowest(device):
+    # Steps of 10 ms here, of 25 ms in another process: 2 of those are a block, and 5 of these.
+    it = device(repeat(10 * MS))
+
+    def slowest(values):
+        return [2.5 * value for value in values]
+
+    found = clock.warm_up(it.step, it.wait, max_blocks=1, slowest=slowest)
+    assert (found.block_steps, found.block_ns) == (2, 50 * MS)

@@ -114,7 +114,8 @@ def test_a_plan_is_the_product_of_what_was_asked_for(asked):
     assert [task.key for task in again] == [task.key for task in tasks]
     for task in tasks:
         cell = task.cell
-        assert cell.threads == asked.threads
+        # One process drives both devices, and each has a thread at least.
+        assert cell.threads == max(1, asked.threads // cell.world_size) * cell.world_size
         assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
         assert Cell.from_json(cell.to_json()).id == cell.id
 
@@ -185,6 +186,16 @@ def test_one_process_that_drives_both_devices_keeps_all_threads():
     asked = request(workloads=["capability"], capabilities=["data-parallel"], threads=4)
     (task,) = plan(asked, entry={"both": able}.__getitem__)
     assert (task.cell.world_size, task.cell.threads) == (2, 4)
+
+
+def test_processes_share_the_threads_and_keep_their_batch():
+    many = replace(BOTH, rank_env="RANK")
+    asked = request(world_sizes=[1, 2], threads=4, settings={"sharding": ["on"]})
+    alone, shared = plan(asked, entry={"both": many}.__getitem__)
+    assert (alone.cell.threads, shared.cell.threads) == (4, 2)
+    assert alone.cell.batch == shared.cell.batch
+    assert alone.refused is not None
+    assert shared.refused is None
 
 
 def test_what_only_infers_is_asked_with_a_file():
@@ -271,8 +282,12 @@ def test_an_exported_file_is_read_on_the_same_device_or_not_at_all():
             "eager has no native export: it has onnx",
         ),
         (
-            {"world_sizes": [2]},
-            "both runs in one process here: world sizes above 1 are not there yet",
+            {"world_sizes": [2], "workloads": ["export"]},
+            "a file is exported, and served, by one process: world size 1",
+        ),
+        (
+            {"settings": {"sharding": ["on"]}},
+            "both has no setting 'sharding': it has layout and graph and malloc",
         ),
         (
             {"compile_caches": ["warm"]},
@@ -340,3 +355,21 @@ def test_a_name_that_is_not_there_is_a_usage_error(text, message):
 def test_each_name_is_chosen_once_in_the_order_given(names):
     chosen = grid.choose("precision", ",".join(names), grid.PRECISIONS)
     assert chosen == sorted(set(names), key=names.index)
+
+
+@pytest.mark.parametrize(
+    ("rank_env", "changes", "reason"),
+    [
+        ("RANK", {"world_sizes": [4]}, None),
+        ("RANK", {"world_sizes": [3]}, "world size 3 cannot be shared by 2 machines alike"),
+        ("", {"world_sizes": [4]}, "both drives its devices from one process here, on one machine"),
+        ("RANK", {"workloads": ["capability"]}, "a capability is asked on one machine"),
+    ],
+)
+def test_machines_share_a_cell_alike(rank_env, changes, reason):
+    able = replace(BOTH, rank_env=rank_env, capabilities="theirs.can")
+    asked = request(nodes=2, threads=2, **changes)
+    task, *_ = plan(asked, entry={"both": able}.__getitem__)
+    assert task.refused == reason
+    assert task.cell.id.endswith("/nodes=2")
+    assert task.cell.processes == task.cell.world_size // 2

@@ -33,8 +33,9 @@ WORKER_HALF = {
     for path in words(
         "bench/__init__ bench/contract bench/errors bench/safetensors bench/clock bench/memory"
         " bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
-        " bench/session bench/duel bench/inventory bench/oom bench/worker bench/rank/worker"
-        " bench/trial bench/capabilities bench/payload"
+        " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
+        " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/capabilities"
+        " bench/payload"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
     )
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench import parity
-from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program, TooSlow
+from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program, TooSlow, Unsupported
 
 DIMS = CnnDims(image=8, channels=1, classes=2, stem="3x3", widths=(4,), blocks=(1,))
 # The largest logit is 2, and so is every loss: a relative error of 1e-5 is 2e-5 here.
@@ -283,3 +284,16 @@ def test_patience_counts_the_steps_of_the_gate_and_those_after_it():
     patience.look(1.0, left=3)  # 20 steps of a second in 20 seconds
     with pytest.raises(TooSlow, match=r"a step takes 1.1 s: the 20 that are left"):
         patience.look(1.1, left=3)
+
+
+def test_devices_with_statistics_of_their_own_have_losses_of_their_own():
+    halves = [2.5, 2.4, 2.3, 2.2, 2.1]
+    program = Scripted(losses=halves, after=[[9.0, 9.0], [9.0, 9.0]])
+    program.replicas = 2
+    known = replace(trace(), replicated={2: halves})
+    assert parity.check(program, known, cell()).failures == []
+    whole = parity.check(Scripted(losses=halves), known, cell())
+    assert whole.failures[0].startswith("the loss of step 1 off by 0.25")
+    program.steps, program.replicas = 0, 4
+    with pytest.raises(Unsupported, match="4 parts of a batch: the reference knows 2 parts"):
+        parity.check(program, known, cell())
