@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
-from bench.contract import Cell
+from bench.contract import Cell, Settings
 
 TASKS = Path("/proc/self/task")
 
@@ -24,6 +24,29 @@ def thread_names(tasks: Path = TASKS) -> list[str]:
 def distribution(*names: str) -> str:
     """The first of a framework's distributions that is installed: some have one for each device."""
     return next((name for name in names if any(metadata.distributions(name=name))), names[0])
+
+
+def dtypes(
+    *,
+    parameters: Iterable[object],
+    compute: Iterable[object],
+    reduce: Iterable[object] = (),
+    optimizer: Iterable[object] = (),
+) -> Settings:
+    """The fact ``dtypes``: of each use the types, by their plain names.
+
+    parameters: as they are kept; compute: what a product has; reduce: gradients, as devices add
+    them up; optimizer: moments. What is not known is left out, and all before a product was made.
+    """
+    uses = {"parameters": parameters, "compute": compute, "reduce": reduce, "optimizer": optimizer}
+    named = {use: "/".join(sorted({_plain(one) for one in types})) for use, types in uses.items()}
+    known = {use: names for use, names in named.items() if names}
+    return {"dtypes": known} if "compute" in known else {}
+
+
+def _plain(dtype: object) -> str:
+    """``torch.float32`` and ``Float32`` are ``float32``."""
+    return str(dtype).rpartition(".")[2].lower()
 
 
 def said(attempt: Callable[[], object]) -> str:

@@ -128,6 +128,8 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             },
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
+            # cuDNN would multiply float32 in TF32, and MXNet has no switch for it.
+            device_env={"cuda": {"NVIDIA_TF32_OVERRIDE": "0"}},
             formats={"onnx": "onnxruntime", "native": "mxnet"},
             sources=("gluonnlp",),
             public="backends.mxnet.public",

@@ -114,6 +114,7 @@ class Session:
         if verdict.first_step_ns is not None and not own:
             self.row["first_step_s"] = verdict.first_step_ns / 1e9
         self.row["parity"] = "failed" if verdict.failures else "passed"
+        self._note_new_settings()
         if verdict.failures:
             raise ParityError("; ".join(verdict.failures))
         return {}
@@ -128,6 +129,7 @@ class Session:
                 self._step, self.program.wait, slowest=self.program.slowest, **limits
             ),
         )
+        self._note_new_settings()
         self.times.block_steps = found.block_steps
         self.row["warmup_steps"] = found.steps
         self.row["settings"]["steady"] = found.steady
@@ -246,6 +248,10 @@ class Session:
         if tunables := os.environ.get("GLIBC_TUNABLES"):
             system["malloc"] = tunables
         return {**self.adapter.effective(self.cell), **facts, **system}
+
+    def _note_new_settings(self) -> None:
+        """Some show only after a step, as moments do. Others stay: ``finish`` compares them."""
+        self.row["settings"] = {**self._effective(), **self.row["settings"]}
 
     def _slowest(self, own: list[int]) -> list[int]:
         """Of the processes that train together; collectives of nothing are an error for some."""

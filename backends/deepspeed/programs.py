@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backends.deepspeed import precision
 from backends.torch import exports as torch_export
 from backends.torch import models as torch_models
 from backends.torch import programs as torch_programs
 from backends.torch.parallel import SHARDED
-from backends.torch.programs import place
+from backends.torch.programs import DTYPES, device, place
 from bench.contract import Batches, Cell, Settings
 
 STAGE, SHARDING_STAGE = "1", "3"
@@ -51,10 +52,11 @@ def config(cell: Cell) -> dict[str, Any]:
         "zero_allow_untested_optimizer": True,  # SGD is one
         "gradient_clipping": 0.0,  # it clips to a norm of 1 by default
     }
-    if cell.precision == "bf16":
-        # Not its "bf16": that makes the parameters bfloat16, and then BatchNorm stops on a CPU,
-        # where it wants them of one type with the running statistics.
-        made["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    if cell.precision in DTYPES:
+        # Not its "bf16" or "fp16": they change the parameters' type, and then BatchNorm stops on a
+        # CPU, where it wants them of one type with the running statistics. For float16 it scales
+        # the loss by torch's GradScaler.
+        made["torch_autocast"] = {"enabled": True, "dtype": _name(DTYPES[cell.precision])}
     if cell.track == "tuned":
         asked = cell.optimizer
         if asked.name == "adamw":
@@ -62,8 +64,10 @@ def config(cell: Cell) -> dict[str, Any]:
             decay = asked.weight_decay
             parameters = {"lr": asked.lr, "betas": betas, "eps": asked.eps, "weight_decay": decay}
             made["optimizer"] = {"type": "AdamW", "params": parameters}
-        if stage in (1, 2):
-            made["zero_optimization"]["compute_grad_norm"] = False  # nothing reads it
+    if stage in (1, 2) and (cell.track == "tuned" or cell.precision == "fp16"):
+        # Nothing reads it. In fp16 it would find an overflow first and skip the step, and the
+        # GradScaler, which is not asked then, would never lower its scale.
+        made["zero_optimization"]["compute_grad_norm"] = False
     return made
 
 
@@ -110,7 +114,6 @@ class Inference(torch_programs.Inference):
         facts["zero_optimizer"] = type(engine.optimizer).__name__
         facts["optimizer"] = f"{type(basic).__module__.split('.')[0]}.{type(basic).__name__}"
         facts["optimizer_fused"] = bool(basic.param_groups[0].get("fused"))
-        facts["parameter_dtype"] = _name(next(engine.module.parameters()).dtype)
         if self.cell.model == "cnn":
             image = self.inputs[0][0]
             last = image.is_contiguous(memory_format=torch.channels_last)
@@ -139,8 +142,9 @@ class Training(Inference):
         super().__init__(cell, model, batches)
         if cell.mode == "compiled":
             self.engine.compile(compile_kwargs={"dynamic": False})
+        to = device(cell)
         placed = [
-            (place(cell, batch), torch.from_numpy(np.array(batch["label"])))
+            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
             for batch in batches.train
         ]
         self.batches = itertools.cycle(placed)
@@ -166,9 +170,10 @@ class Training(Inference):
 
     def facts(self) -> Settings:
         facts = super().facts()
-        if facts:
-            facts["compiled"] = self.engine.is_compiled
-        return facts
+        if not facts:
+            return facts
+        facts["compiled"] = self.engine.is_compiled
+        return {**facts, **precision.facts(self.cell, self.engine)}
 
 
 def _autocasts(engine: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,12 @@ import optax
 from flax import nnx
 from jax import Array
 
+from backends import answers
 from backends.jax.split import Arrays, Inputs, Split, arrays
+from backends.jax.steps import first_scale, make_scaled_step, make_step
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
-DTYPES = {"bf16": jnp.bfloat16}
+DTYPES = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 PRODUCTS = {"fp32": "highest", "tf32": "tensorfloat32"}
 """``jax_default_matmul_precision`` on accelerators. Its own default multiplies float32 in TF32 on
 NVIDIA's GPUs and in bfloat16 on TPUs."""
@@ -85,16 +87,18 @@ class Inference(Program):
             return {}
         facts: Settings = {
             "compiled": isinstance(self.forward, jax.stages.Wrapped),
-            "param_dtype": "/".join(sorted({str(value.dtype) for value in self.params})),
-            # Not computed: jit keeps the trace for the first call.
-            "logits_dtype": str(
-                self.forward.eval_shape(self.params, self.rest, self.inputs[0]).dtype
-            ),
+            **self.dtypes(),
         }
         if self.cell.model == "cnn":
             last = self.inputs[0][0].shape[-1] == self.cell.dims.channels
             facts["memory_format"] = "channels_last" if last else "contiguous"
         return facts
+
+    def dtypes(self, **trained: Iterable[Any]) -> Settings:
+        # Not computed: jit keeps the trace for the first call.
+        logits = self.forward.eval_shape(self.params, self.rest, self.inputs[0])
+        kept = (value.dtype for value in self.params)
+        return answers.dtypes(parameters=kept, compute=[logits.dtype], **trained)
 
 
 class Training(Inference):
@@ -110,7 +114,12 @@ class Training(Inference):
         self.batches = itertools.cycle(placed)
         self.optimizer = optimizer(cell.optimizer)
         self.moments = jax.jit(self.optimizer.init)(self.params)
-        self.step = jax.jit(make_step(split, self.optimizer), donate_argnums=(0, 1, 2))
+        self.gradients: set[Any] = set()
+        step = make_step(split, self.optimizer, types=self.gradients)
+        if cell.precision == "fp16":
+            self.moments = (self.moments, first_scale())
+            step = make_scaled_step(split, self.optimizer, types=self.gradients)
+        self.step = jax.jit(step, donate_argnums=(0, 1, 2))
         self.last_loss: Array | None = None
 
     def train_step(self) -> None:
@@ -129,25 +138,24 @@ class Training(Inference):
 
     def facts(self) -> Settings:
         facts = super().facts()
-        if facts:
-            # Optax's optimizers are functions: what they are shows in the states that they keep.
-            states = jax.tree.leaves(self.moments, is_leaf=lambda node: hasattr(node, "_fields"))
-            facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+        if not facts:
+            return facts
+        moments = self.moments
+        if self.cell.precision == "fp16":
+            moments, scale = moments
+            facts["loss_scale"] = float(scale.scale)
+        # Optax's optimizers are functions: what they are shows in the states that they keep.
+        states = jax.tree.leaves(moments, is_leaf=lambda node: hasattr(node, "_fields"))
+        facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
         return facts
 
-
-def make_step(split: Split, update: optax.GradientTransformation) -> Any:
-    """The whole step as one function of arrays; it is compiled at its first call."""
-
-    def step(
-        params: Arrays, rest: Arrays, moments: Any, inputs: Inputs, label: Array
-    ) -> tuple[Arrays, Arrays, Any, Array]:
-        gradient = jax.value_and_grad(split.train, has_aux=True)
-        (loss, rest), grads = gradient(params, rest, inputs, label)
-        updates, moments = update.update(grads, moments, params)
-        return optax.apply_updates(params, updates), rest, moments, loss
-
-    return step
+    def dtypes(self, **trained: Iterable[Any]) -> Settings:
+        if not self.gradients:  # not traced yet
+            return {}
+        # Over several devices XLA adds up, in a type that it chooses.
+        added = self.gradients if self.cell.world_size == 1 else ()
+        kept = (value.dtype for value in jax.tree.leaves(self.moments) if value.ndim)
+        return super().dtypes(reduce=added, optimizer=kept, **trained)
 
 
 def optimizer(asked: Optimizer) -> optax.GradientTransformation:

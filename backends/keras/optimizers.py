@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from bench.contract import Optimizer
+from backends import answers
+from bench.contract import Optimizer, Settings
 
 
 @keras.saving.register_keras_serializable()
@@ -40,8 +41,48 @@ class DenseAdamW(keras.optimizers.AdamW):
         return super().apply(dense, trainable_variables)
 
 
+class Noting:
+    """An optimizer's ``apply`` that notes the types of the first gradients that it is given."""
+
+    def __init__(self, apply: Callable[..., Any]) -> None:
+        self.apply = apply
+        self.types: set[Any] = set()
+
+    def __call__(self, grads: Sequence[Any], *variables: Any, **named: Any) -> Any:
+        if not self.types:
+            self.types = {gradient.dtype for gradient in grads}
+        return self.apply(grads, *variables, **named)
+
+
 def make(asked: Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer that was asked for.
+    """The optimizer that was asked for, as ``composed``; what it is given is noted."""
+    made = composed(asked)
+    made.apply = Noting(made.apply)
+    return made
+
+
+def dtypes(model: Any, optimizer: Any, *, divided: bool) -> Settings:
+    """The fact ``dtypes``; nothing before the first step.
+
+    divided: over devices whose compiler adds the gradients up, in a type that it chooses.
+    """
+    used = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    types = used.apply.types if isinstance(used.apply, Noting) else set()
+    if not types:
+        return {}
+    kinds = (keras.layers.Dense, keras.layers.Conv2D)
+    products = [layer.output.dtype for layer in model.layers if isinstance(layer, kinds)]
+    return answers.dtypes(
+        parameters=(one.dtype for one in model.trainable_variables),
+        compute=products[-1:],
+        reduce=() if divided else map(keras.backend.standardize_dtype, types),
+        # Beside the moments there are its counter and its rate, numbers without dimensions.
+        optimizer=(one.dtype for one in used.variables if len(one.shape)),
+    )
+
+
+def composed(asked: Optimizer) -> keras.optimizers.Optimizer:
+    """Keras's own, as far as it does what the contract says.
 
     Keras's momentum is ``v = m*v - lr*g; w += v``: PyTorch's, at a constant rate. Its Adam adds
     epsilon before the bias of the second moment is corrected, PyTorch's after; beside gradients

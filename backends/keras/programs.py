@@ -144,7 +144,11 @@ class Training(Inference):
         facts["optimizer"] = type(optimizer).__name__
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(optimizer.inner_optimizer).__name__}"
-        return {**facts, **parallel.facts(self.model)}
+            if optimizer.built:
+                engine().sync(self.model)
+                facts["loss_scale"] = float(optimizer.dynamic_scale)
+        types = optimizers.dtypes(self.model, optimizer, divided=self.cell.world_size > 1)
+        return {**facts, **types, **parallel.facts(self.model)}
 
 
 def matmul(cell: Cell, precision: str, n: int) -> Kernel:

@@ -15,6 +15,7 @@ from backends.lightning.programs import PRECISIONS, Training, wrapped
 from backends.torch import adapter as plain
 from backends.torch import models as torch_models
 from backends.torch.parallel import SHARDED
+from backends.torch.precision import product
 from backends.torch.programs import DTYPES, Inference, device, memory_format
 from bench.contract import Batches, Cell, Program, Settings, Weights
 
@@ -34,11 +35,15 @@ peak_device_bytes = plain.peak_device_bytes
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return plain.unsupported(cell) or _compiled_shards(cell)
+    return plain.unsupported(cell) or _shards(cell)
 
 
-def _compiled_shards(cell: Cell) -> str | None:
-    if cell.mode == "compiled" and SHARDED in cell.settings:
+def _shards(cell: Cell) -> str | None:
+    if SHARDED not in cell.settings:
+        return None
+    if cell.precision == "fp16":
+        return 'Lightning\'s ModelParallelStrategy "does not support" precision 16-mixed'
+    if cell.mode == "compiled":
         return '"a compiled model is incompatible with the current strategy: ModelParallelStrategy"'
     return None
 
@@ -49,11 +54,9 @@ def setup(cell: Cell) -> None:
 
 
 def effective(cell: Cell) -> Settings:
-    where = device(cell)
-    with precision(cell).forward_context():
-        product = torch.ones(2, 2, device=where).mm(torch.ones(2, 2, device=where))
-    dtype = str(product.dtype).removeprefix("torch.")
-    return {**plain.effective(cell), "matmul_dtype": dtype, "torch": torch.__version__}
+    dtype = product(device(cell), precision(cell).forward_context())
+    named = str(dtype).removeprefix("torch.")
+    return {**plain.effective(cell), "matmul_dtype": named, "torch": torch.__version__}
 
 
 def precision(cell: Cell) -> Precision:

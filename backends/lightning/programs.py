@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from backends.stepwise import Pause, Stepwise
 from backends.torch import programs as torch_programs
+from backends.torch.precision import dtypes, product
 from backends.torch.programs import device, place
 from bench.contract import Batches, Cell, Optimizer, Settings
 
@@ -150,7 +151,13 @@ class Training(torch_programs.Inference):
         facts["accelerator"] = type(self.trainer.accelerator).__name__
         facts["optimizer"] = type(optimizer).__name__
         facts["optimizer_fused"] = bool(optimizer.param_groups[0]["fused"])
-        return facts
+        precision = self.trainer.precision_plugin
+        if (scaler := getattr(precision, "scaler", None)) is not None:
+            facts["loss_scale"] = scaler.get_scale()
+        if self.pace.loss is None:  # no step yet
+            return facts
+        computed = product(device(self.cell), precision.forward_context())
+        return {**facts, **dtypes(self.model, optimizer, compute=[computed])}
 
 
 def trainer(cell: Cell, pace: Pace, strategy: str | Strategy) -> Trainer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -13,25 +15,21 @@ from mindspore import Tensor, ops
 from mindspore._c_expression import RuntimeConf  # nothing public tells what launch_blocking set
 
 from backends import answers
-from backends.mindspore import exports, models, parallel
+from backends.mindspore import exports, models, parallel, precision
+from backends.mindspore.precision import DTYPES, synchronize
 from backends.mindspore.programs import Inference, Training
-from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "mindspore"
 DIST = "mindspore"
 launch = parallel.launch
 allreduce = parallel.allreduce
-peak_device_bytes = contract.no_device_bytes  # max_memory_allocated counts nothing on a CPU
+devices = precision.kinds
+peak_device_bytes = precision.peak_bytes
 
 SMALLEST_POOL = 2  # threads: one actor and one kernel thread, even if one thread is asked for
 POOL = ("ActorThread", "KernelThread")  # what MindSpore calls the threads that compute
 ISA_LIMITS = ("DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
-
-
-def devices() -> list[str]:
-    """The CPU: this environment's build is for no other device."""
-    return ["cpu"]
 
 
 def absent(device: str) -> str:
@@ -41,23 +39,7 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "MindSpore") or _precision(cell) or _sharding(cell)
-
-
-def _precision(cell: Cell) -> str | None:
-    if cell.precision == "bf16":
-        return (
-            "MindSpore's MatMul and Conv2D have no bfloat16 kernel on a CPU"
-            " (Select CPU operator[MatMul] fail! Unsupported data type!)"
-        )
-    if cell.precision == "fp16":
-        return (
-            "MindSpore has no float16 products on a CPU: it casts the operands of MatMul and"
-            " Conv2D to float32, and oneDNN multiplies float32"
-        )
-    if cell.precision == "int8":
-        return "MindSpore itself has no int8 inference: it moved to MindSpore Lite"
-    return None if cell.precision == "fp32" else f"MindSpore has no precision {cell.precision!r}"
+    return answers.precision(cell, "MindSpore") or precision.unsupported(cell) or _sharding(cell)
 
 
 def _sharding(cell: Cell) -> str | None:
@@ -70,10 +52,12 @@ def _sharding(cell: Cell) -> str | None:
 
 
 def setup(cell: Cell) -> None:
-    ms.set_device("CPU")
+    precision.use(cell)
     parallel.start(cell)
     # Its successor, runtime.dispatch_threads_num, sets the actors among them, not the pool.
     ms.set_context(mode=ms.PYNATIVE_MODE, runtime_num_threads=cell.threads)
+    if cell.device != "cpu":
+        return
     if cell.track == "tuned" or cell.threads < SMALLEST_POOL:
         # Operators are not queued: the queues' threads spin while they wait, on CPUs that compute.
         ms.runtime.launch_blocking()
@@ -91,7 +75,7 @@ def effective(cell: Cell) -> Settings:
 
     threads: of MindSpore's pool, as far as there are CPUs for them.
     """
-    ones = Tensor(np.ones((2, 2), np.float32))
+    ones = Tensor(np.ones((2, 2), np.float32), DTYPES.get(cell.precision))
     product = ops.matmul(ones, ones)
     product.asnumpy()  # the pool starts with the first operator
     pool = _pool()
@@ -103,6 +87,7 @@ def effective(cell: Cell) -> Settings:
         "deterministic": ms.get_context("deterministic"),
         "launch_blocking": RuntimeConf.get_instance().is_launch_blocking(),
         "max_cpu_isa": {name: os.environ.get(name, "") for name in ISA_LIMITS},
+        **precision.effective(cell),
     }
 
 
@@ -115,6 +100,7 @@ def _pool() -> int:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
+    model = precision.mixed(cell, model)
     model.set_train(cell.trains)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
@@ -137,13 +123,17 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    if precision != "fp32":
+    asked = replace(cell, precision=precision, format="")
+    # The switch of TF32 is set once for the process: float32 is multiplied in one way only.
+    other = "fp32" if cell.precision == "tf32" else "tf32"
+    if precision == other or unsupported(asked) is not None:
         return None
     draw = np.random.default_rng(0)
-    left, right = (Tensor(draw.random((n, n), np.float32)) for _ in range(2))
-    return Kernel(lambda: ops.matmul(left, right), Tensor.asnumpy)
+    dtype = DTYPES.get(precision)
+    left, right = (Tensor(draw.random((n, n), np.float32), dtype) for _ in range(2))
+    return Kernel(lambda: ops.matmul(left, right), partial(synchronize, cell))
 
 
 def stream(cell: Cell, n: int) -> Kernel:
     source = ops.ones(n, ms.float32)
-    return Kernel(lambda: source + 1.0, Tensor.asnumpy)
+    return Kernel(lambda: source + 1.0, partial(synchronize, cell))

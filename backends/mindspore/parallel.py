@@ -60,7 +60,8 @@ class Parallel(Training):
     def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
         super().__init__(cell, model, share(cell, batches, rank=communication.get_rank()))
         self.reducer = nn.DistributedGradReducer(self.optimizer.parameters)
-        self.step = step(model, self.optimizer, compiled=self.compiled, reducer=self.reducer)
+        how = {"compiled": self.compiled, "reducer": self.reducer, "scaler": self.scaler}
+        self.step = step(model, self.optimizer, **how)
         self.replicas = replicas(cell)
 
     def loss(self) -> float:

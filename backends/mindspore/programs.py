@@ -11,6 +11,9 @@ import numpy as np
 from mindspore import Tensor, nn
 from mindspore.experimental import optim
 
+from backends import answers
+from backends.mindspore import precision
+from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
 
@@ -47,9 +50,7 @@ class Inference(Program):
         return logits.astype(np.float32)
 
     def wait(self) -> None:
-        # ms.runtime.synchronize knows no CPU: it logs an error and returns at once.
-        if self.output is not None:
-            self.output.asnumpy()
+        precision.synchronize(self.cell, self.output)
 
     def close(self) -> None:
         self.__dict__.clear()
@@ -80,14 +81,16 @@ class Training(Inference):
         inputs = [place(cell, batch) for batch in batches.train]
         self.batches = itertools.cycle(list(zip(inputs, labels)))
         self.optimizer = optimizer(cell.optimizer, model)
-        self.step = step(model, self.optimizer, compiled=self.compiled)
+        self.scaler = precision.scaler(cell)
+        self.step = step(model, self.optimizer, compiled=self.compiled, scaler=self.scaler)
         self.last_loss: Tensor | None = None
+        self.gradient: Tensor | None = None
 
     def train_step(self) -> None:
         if not self.model.training:
             self.model.set_train()
         inputs, label = next(self.batches)
-        self.last_loss = self.step(label, *inputs)
+        self.last_loss, self.gradient = self.step(label, *inputs)
 
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"
@@ -95,37 +98,29 @@ class Training(Inference):
 
     def wait(self) -> None:
         super().wait()
-        if self.last_loss is not None:
+        if self.last_loss is not None and self.cell.device == "cpu":
             self.last_loss.asnumpy()
             # The loss is there before the update, which is enqueued last.
             self.optimizer.parameters[-1].asnumpy()
 
     def facts(self) -> Settings:
         facts = super().facts()
-        return {**facts, "optimizer": type(self.optimizer).__name__} if facts else facts
-
-
-def step(
-    model: nn.Cell, update: nn.Cell, *, compiled: bool, reducer: nn.Cell | None = None
-) -> Callable[..., Tensor]:
-    """(label, *inputs) -> the mean loss, after one update.
-
-    reducer: makes the gradients those of all processes.
-    """
-    criterion = nn.CrossEntropyLoss()
-
-    def loss(label: Tensor, *inputs: Tensor) -> Tensor:
-        return criterion(model(*inputs), label)
-
-    weights = update.parameters
-    gradient = ms.value_and_grad(loss, None, weights)
-
-    def train(label: Tensor, *inputs: Tensor) -> Tensor:
-        value, gradients = gradient(label, *inputs)
-        update(gradients if reducer is None else reducer(gradients))
-        return value
-
-    return ms.jit(train) if compiled else train
+        if not facts:
+            return facts
+        facts["optimizer"] = type(self.optimizer).__name__
+        if self.scaler is not None:
+            facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
+        if self.gradient is None:  # no step yet
+            return facts
+        return {
+            **facts,
+            **answers.dtypes(
+                parameters=(one.dtype for one in self.optimizer.parameters),
+                compute=[precision.computed(self.model, self.inputs[0])],
+                reduce=[self.gradient.dtype],
+                optimizer=(one.dtype for one in precision.moments(self.optimizer)),
+            ),
+        }
 
 
 def optimizer(asked: Optimizer, model: nn.Cell) -> nn.Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import mxnet as mx
@@ -11,15 +12,9 @@ from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from backends import answers
-from backends.mxnet import exports, models, parallel, programs
-from backends.mxnet.programs import (
-    Inference,
-    Training,
-    dtype_name,
-    n_params,
-    place,
-    prepared,
-)
+from backends.mxnet import exports, models, parallel, precision, programs
+from backends.mxnet.precision import NAMES_OF, context, dtype_name, prepared
+from backends.mxnet.programs import Inference, Training, n_params, place
 from bench import contract
 from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings, Weights
 
@@ -27,16 +22,12 @@ NAME = "mxnet"
 DIST = answers.distribution("mxnet", "mxnet-cu112")
 launch = contract.one_process
 allreduce = parallel.allreduce
+devices = precision.kinds
 peak_device_bytes = contract.no_device_bytes
 
 # What libmxnet.so is linked with: these are the copies that it uses.
 _openmp = ctypes.CDLL("libgomp.so.1")
-_openblas = ctypes.CDLL(str(Path(mx.__file__).with_name("libopenblas.so.0")))
-
-
-def devices() -> list[str]:
-    """``cpu``: what the wheel is built for (``mx.runtime.Features`` has no CUDA)."""
-    return ["cpu"]
+_openblas = Path(mx.__file__).with_name("libopenblas.so.0")  # of the wheels; others link theirs
 
 
 def absent(device: str) -> str:
@@ -46,15 +37,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "MXNet") or _precision(cell) or _mode(cell) or _sharding(cell)
-
-
-def _precision(cell: Cell) -> str | None:
-    if cell.precision == "fp16":
-        return 'MXNet has no float16 products on a CPU: "FP16 gemm on cpu not implemented!"'
-    if cell.precision not in ("fp32", "bf16", "int8"):
-        return f"MXNet has no precision {cell.precision!r}"
-    return None
+    of_device = precision.unsupported(cell)
+    return answers.precision(cell, "MXNet") or of_device or _mode(cell) or _sharding(cell)
 
 
 def _mode(cell: Cell) -> str | None:
@@ -84,26 +68,29 @@ def setup(cell: Cell) -> None:
             f"MXNet runs {found} threads, not {cell.threads}: it takes them from OMP_NUM_THREADS"
             f" when it is loaded, and that is {asked}"
         )
-    if cell.precision == "bf16" and cell.trains:
-        amp.init("bfloat16")  # for the whole process, once
+    if cell.precision in NAMES_OF and cell.trains:
+        amp.init(NAMES_OF[cell.precision])  # for the whole process, once
 
 
 def effective(cell: Cell) -> Settings:
     """What is in force, read back from the libraries that MXNet loaded."""
     features = mx.runtime.Features()
-    return {
+    facts: Settings = {
         "threads": _openmp.omp_get_max_threads(),
-        "openblas_threads": _openblas.openblas_get_num_threads(),
         "matmul_dtype": _matmul_dtype(cell),
         "onednn": features.is_enabled("MKLDNN"),
+        **precision.effective(cell),
     }
+    if _openblas.exists():
+        facts["openblas_threads"] = ctypes.CDLL(str(_openblas)).openblas_get_num_threads()
+    return facts
 
 
 def _matmul_dtype(cell: Cell) -> str:
     """The type of a small dense layer's product; to infer, of the weight that it multiplies by."""
     layer = nn.Dense(2, in_units=2, use_bias=False)
-    layer.initialize(mx.init.One())
-    inputs = (mx.nd.ones((2, 2)),)
+    layer.initialize(mx.init.One(), ctx=context(cell))
+    inputs = (mx.nd.ones((2, 2), ctx=context(cell)),)
     if cell.trains:
         return dtype_name(layer(*inputs))
     parameters = prepared(cell, layer, [inputs]).collect_params().values()
@@ -113,6 +100,8 @@ def _matmul_dtype(cell: Cell) -> str:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
+    if cell.device != "cpu":
+        model.collect_params().reset_ctx(context(cell))
     if cell.trains:
         return (parallel.Parallel if cell.world_size > 1 else Training)(cell, model, batches)
     count = n_params(model)
@@ -134,13 +123,14 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
     model = exports.read(cell, path)
     # Not at export, where the fused graph would be written. int8 is fused when it is made; bf16
     # folds BatchNorm into weights that are rounded already: the tiny cnn was 0.13 off.
-    fuse = cell.track == "tuned" and cell.precision == "fp32"
+    fuse = cell.track == "tuned" and cell.precision == "fp32" and cell.device == "cpu"
     return Inference(cell, model, batches, n_params=n_params(model), fuse=fuse)
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return programs.matmul(precision, n) if precision in ("fp32", "bf16") else None
+    asked = replace(cell, precision=precision, format="")
+    return programs.matmul(cell, precision, n) if unsupported(asked) is None else None
 
 
 def stream(cell: Cell, n: int) -> Kernel:
-    return programs.stream(n)
+    return programs.stream(cell, n)

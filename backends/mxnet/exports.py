@@ -12,8 +12,9 @@ from mxnet.ndarray import NDArray
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 from onnx import TensorProto, checker, helper
 
-from backends.mxnet.programs import NAMES, Inference
-from bench.contract import INPUTS, Cell, CnnDims, Dims, Settings
+from backends.mxnet.precision import NAMES, context
+from backends.mxnet.programs import Inference
+from bench.contract import INPUTS, Cell, CnnDims, Settings
 
 NATIVE = "model"
 SYMBOL, PARAMS = f"{NATIVE}-symbol.json", f"{NATIVE}-0000.params"
@@ -79,15 +80,16 @@ def read(cell: Cell, path: Path) -> SymbolBlock:
         # It cannot know the inputs' types yet, and need not.
         warnings.filterwarnings("ignore", "Cannot decide type for the following arguments")
         symbol, params = str(path / SYMBOL), str(path / PARAMS)
-        block = SymbolBlock.imports(symbol, inputs, params, ctx=mx.cpu())
-    block(*sample(cell.dims))  # only now are parameters given their shapes, and held against them
+        block = SymbolBlock.imports(symbol, inputs, params, ctx=context(cell))
+    block(*sample(cell))  # only now are parameters given their shapes, and held against them
     mx.nd.waitall()
     return block
 
 
-def sample(dims: Dims) -> tuple[NDArray, ...]:
+def sample(cell: Cell) -> tuple[NDArray, ...]:
     """Inputs of one sample."""
+    dims, where = cell.dims, context(cell)
     if isinstance(dims, CnnDims):
-        return (mx.nd.zeros((1, dims.channels, dims.image, dims.image)),)
-    ids = mx.nd.zeros((1, dims.sequence))
+        return (mx.nd.zeros((1, dims.channels, dims.image, dims.image), ctx=where),)
+    ids = mx.nd.zeros((1, dims.sequence), ctx=where)
     return ids, mx.nd.ones_like(ids)

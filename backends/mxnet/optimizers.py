@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import mxnet as mx
+from mxnet import gluon
 from mxnet.ndarray import NDArray
 
 from bench.contract import Optimizer
@@ -72,3 +73,10 @@ def optimizer(asked: Optimizer, *, aggregated: int) -> mx.optimizer.Optimizer:
     )
     made.aggregate_num = aggregated
     return made
+
+
+def moments(trainer: gluon.Trainer) -> list[NDArray]:
+    """What the updates of one context keep of each parameter; none before the first."""
+    states = trainer._updaters[0].states.values()  # noqa: SLF001  no public way
+    kept = (one if isinstance(one, tuple) else (one,) for one in states)
+    return [array for arrays in kept for array in arrays if array is not None]

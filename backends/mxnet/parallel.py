@@ -9,6 +9,7 @@ import mxnet as mx
 from mxnet import autograd, gluon
 from mxnet.gluon import HybridBlock
 
+from backends.mxnet.precision import dtype_name
 from backends.mxnet.programs import Training
 from backends.ranks import replicas
 from bench.contract import Batches, Cell, Kernel, Settings
@@ -18,7 +19,8 @@ STORE = "device"
 
 
 def contexts(cell: Cell) -> list[mx.Context]:
-    return [mx.cpu(index) for index in range(cell.world_size)]
+    kind = mx.cpu if cell.device == "cpu" else mx.gpu
+    return [kind(index) for index in range(cell.world_size)]
 
 
 def allreduce(cell: Cell, n: int) -> Kernel | None:
@@ -44,9 +46,12 @@ class Parallel(Training):
         inputs, label = next(self.batches)
         parts = [gluon.utils.split_and_load(one, self.contexts) for one in (*inputs, label)]
         with autograd.record():
-            losses = [self.criterion(self.model(*part), y) for *part, y in zip(*parts)]
-        autograd.backward(losses)
+            logits = [self.model(*part) for *part, _ in zip(*parts)]
+            losses = [self.criterion(one, y) for one, y in zip(logits, parts[-1])]
+            with self.scaled(losses) as scaled:
+                autograd.backward(scaled)
         self.trainer.step(len(label))
+        self.computed = [dtype_name(one) for one in logits]
         self.last_loss = mx.nd.concat(*(one.as_in_context(mx.cpu()) for one in losses), dim=0)
 
     def facts(self) -> Settings:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import gc
 import itertools
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
-from mxnet.contrib import amp, quantization
+from mxnet.contrib import amp
 from mxnet.gluon import HybridBlock
 from mxnet.kvstore import KVStore
 from mxnet.ndarray import NDArray
 
-from backends.mxnet.optimizers import AGGREGATED, optimizer
+from backends import answers
+from backends.mxnet.optimizers import AGGREGATED, moments, optimizer
+from backends.mxnet.precision import DTYPES, context, dtype_name, loss_scale
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
-BF16 = amp.amp.bfloat16
 STATIC = {"static_alloc": True, "static_shape": True}
-NAMES = {1: ("data",), 2: ("data0", "data1")}
-"""What Gluon calls the inputs of a graph, by their number."""
-
 # Taken before amp.init can wrap it: the gemm probe wants the precision that it asks for.
 fully_connected = mx.nd.FullyConnected
 
@@ -31,44 +31,14 @@ def place(cell: Cell, batch: Batch) -> tuple[NDArray, ...]:
     Integers would stop mixed precision: its casts have no kernel for them ("unknown type for
     MKLDNN: 6").
     """
-    return tuple(mx.nd.array(batch[name], dtype="float32") for name in INPUTS[cell.model])
-
-
-def dtype_name(array: NDArray) -> str:
-    """MXNet calls bfloat16 a structure of one field."""
-    return "bfloat16" if array.dtype == BF16 else np.dtype(array.dtype).name
+    names, where = INPUTS[cell.model], context(cell)
+    return tuple(mx.nd.array(batch[name], ctx=where, dtype="float32") for name in names)
 
 
 def n_params(block: HybridBlock) -> int:
     """Trained numbers; BatchNorm's running statistics are parameters without a gradient."""
     trained = [one for one in block.collect_params().values() if one.grad_req != "null"]
     return sum(one.data().size for one in trained)  # a block that was read has no shapes
-
-
-def prepared(cell: Cell, block: HybridBlock, batches: list[tuple[NDArray, ...]]) -> HybridBlock:
-    """What infers in the cell's precision: ``block``, or a converted copy of its graph.
-
-    batches: what int8 is calibrated on; their shapes trace the graph.
-    """
-    if cell.precision == "bf16":
-        block.hybridize()
-        block(*batches[0])
-        # The weights of convolutions and dense layers are kept in bf16.
-        return amp.convert_hybrid_block(
-            block, target_dtype="bfloat16", ctx=mx.cpu(), cast_optional_params=True
-        )
-    if cell.precision == "int8":
-        columns = [mx.nd.concat(*column, dim=0) for column in zip(*batches)]
-        names = NAMES[len(columns)]
-        # As MXNet's tutorial: ranges are the least and largest values seen.
-        return quantization.quantize_net_v2(
-            block,
-            quantize_mode="smart",
-            calib_mode="naive",
-            calib_data=mx.io.NDArrayIter(dict(zip(names, columns)), batch_size=len(batches[0][0])),
-            ctx=mx.cpu(),
-        )
-    return block
 
 
 class Inference(Program):
@@ -120,11 +90,15 @@ class Inference(Program):
         return {
             "compiled": bool(self.model._active),  # noqa: SLF001  no public way
             "fused": "sg_mkldnn" in graph_names(self.model),
-            "weight_dtypes": sorted(
-                {dtype_name(one.data()) for one in self.model.collect_params().values()}
-            ),
             **{name: bool(flags.get(name, False)) for name in STATIC},
+            **self.dtypes(),
         }
+
+    def dtypes(self) -> Settings:
+        """To infer, a product has the type of the weight that it multiplies by."""
+        kept = [one.data() for one in self.model.collect_params().values()]
+        largest = max(kept, key=lambda array: array.size)
+        return answers.dtypes(parameters=map(dtype_name, kept), compute=[dtype_name(largest)])
 
 
 def graph_names(block: HybridBlock) -> str:
@@ -142,28 +116,45 @@ class Training(Inference):
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
         super().__init__(cell, model, batches, n_params=n_params(model))
         placed = [
-            (place(cell, batch), mx.nd.array(batch["label"], dtype="float32"))
+            (
+                place(cell, batch),
+                mx.nd.array(batch["label"], ctx=context(cell), dtype="float32"),
+            )
             for batch in batches.train
         ]
         self.batches = itertools.cycle(placed)
         self.criterion = gluon.loss.SoftmaxCrossEntropyLoss()
         if cell.mode == "compiled":
             self.criterion.hybridize(**STATIC)
-        aggregated = AGGREGATED[cell.track]
+        aggregated, fp16 = AGGREGATED[cell.track], cell.precision == "fp16"
         self.trainer = gluon.Trainer(
             model.collect_params(),
             optimizer(cell.optimizer, aggregated=aggregated),
             kvstore=self.store,
+            update_on_kvstore=False if fp16 else None,  # or it would update before it looks
         )
+        if fp16:
+            amp.init_trainer(self.trainer)  # its step skips what overflows
         self.last_loss: NDArray | None = None
+        self.computed: list[str] = []
 
     def train_step(self) -> None:
         inputs, label = next(self.batches)
         with autograd.record():
-            loss = self.criterion(self.model(*inputs), label)
-        loss.backward()
+            logits = self.model(*inputs)
+            loss = self.criterion(logits, label)
+            with self.scaled(loss) as scaled:
+                autograd.backward(scaled)
         self.trainer.step(len(label))  # the losses are summed; it divides the gradient
         self.last_loss = loss
+        self.computed = [dtype_name(logits)]
+
+    def scaled(self, loss: Any) -> AbstractContextManager[Any]:
+        """What is differentiated: the loss, or a list of them, in fp16 times its scale."""
+        if self.cell.precision != "fp16":
+            return nullcontext(loss)
+        scaled: AbstractContextManager[Any] = amp.scale_loss(loss, self.trainer)
+        return scaled
 
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"
@@ -175,21 +166,32 @@ class Training(Inference):
             return facts
         facts["optimizer"] = type(self.trainer.optimizer).__name__
         facts["optimizer_aggregates"] = self.trainer.optimizer.aggregate_num
+        if self.cell.precision == "fp16":
+            facts["loss_scale"] = loss_scale(self.trainer)
         return facts
 
+    def dtypes(self) -> Settings:
+        trained = [one for one in self.model.collect_params().values() if one.grad_req != "null"]
+        return answers.dtypes(
+            parameters=(dtype_name(one.list_data()[0]) for one in trained),
+            compute=self.computed,
+            reduce=(dtype_name(one.list_grad()[0]) for one in trained),
+            optimizer=map(dtype_name, moments(self.trainer)),
+        )
 
-def matmul(precision: str, n: int) -> Kernel:
+
+def matmul(cell: Cell, precision: str, n: int) -> Kernel:
     """An n x n x n matrix product in one precision, by the operator that the dense layers use."""
-    arrays = [mx.nd.random.uniform(shape=(n, n)) for _ in range(3)]
-    if precision == "bf16":
-        arrays = [mx.nd.amp_cast(array, dtype=BF16) for array in arrays]
+    arrays = [mx.nd.random.uniform(shape=(n, n), ctx=context(cell)) for _ in range(3)]
+    if precision in DTYPES:
+        arrays = [mx.nd.amp_cast(array, dtype=DTYPES[precision]) for array in arrays]
     left, right, out = arrays
     mx.nd.waitall()
     how = {"no_bias": True, "num_hidden": n, "flatten": False, "out": out}
     return Kernel(lambda: fully_connected(left, right, **how), lambda _: mx.nd.waitall())
 
 
-def stream(n: int) -> Kernel:
+def stream(cell: Cell, n: int) -> Kernel:
     """Adds 1 to n float32 numbers."""
-    source = mx.nd.ones(n)
+    source = mx.nd.ones(n, ctx=context(cell))
     return Kernel(lambda: source + 1, lambda _: mx.nd.waitall())

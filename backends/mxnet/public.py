@@ -14,6 +14,7 @@ from gluonnlp.model import BERTClassifier, BERTModel
 from gluonnlp.model.bert import BERTEncoder
 from mxnet.gluon import HybridBlock
 
+from backends.mxnet.precision import context
 from backends.mxnet.programs import Training, place
 from bench.contract import Batches, Cell, CnnDims, EncoderDims, Program
 
@@ -27,7 +28,7 @@ MISSING: dict[str, str] = {}
 def build(cell: Cell, batches: Batches) -> Program:
     """The public model at the cell's dimensions, in the adapter's own training loop."""
     model = resnet(cell.dims) if isinstance(cell.dims, CnnDims) else Bert(cell.dims)
-    model.initialize()
+    model.initialize(ctx=context(cell))
     model(*place(cell, batches.train[0]))  # Gluon learns the shapes from a first pass
     mx.nd.waitall()
     return Training(cell, model, batches)

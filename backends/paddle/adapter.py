@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import tempfile
 from functools import cache
@@ -13,24 +14,20 @@ import paddle
 from paddle.base import core
 
 from backends import answers
+from backends.paddle import devices as places
 from backends.paddle import exports, models, parallel, programs, served
 from backends.paddle.programs import Inference, Training
 from backends.paddle.served import Served
-from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "paddle"
 DIST = answers.distribution("paddlepaddle", "paddlepaddle-gpu")
 launch = parallel.launch
 allreduce = parallel.allreduce
-peak_device_bytes = contract.no_device_bytes
+devices = places.kinds
+peak_device_bytes = places.peak_bytes
 
 SERIAL = "FLAGS_new_executor_serial_run"
-
-
-def devices() -> list[str]:
-    """``cpu`` only: its lock is Paddle's CPU wheel."""
-    return ["cpu"]
 
 
 def absent(device: str) -> str:
@@ -44,7 +41,7 @@ def unsupported(cell: Cell) -> str | None:
 
 
 def _precision(cell: Cell) -> str | None:
-    if cell.precision == "fp32":
+    if cell.precision in ("fp32", "tf32"):
         return None
     if cell.precision == "int8":
         return (
@@ -53,6 +50,8 @@ def _precision(cell: Cell) -> str | None:
         )
     if cell.precision not in ("bf16", "fp16"):
         return f"Paddle has no precision {cell.precision!r}"
+    if cell.device != "cpu":
+        return places.precision(cell)
     if cell.precision == "bf16" and cell.format == "native":
         return _served_bf16(cell)
     return (
@@ -70,13 +69,13 @@ def _served_bf16(cell: Cell) -> str | None:
 
 
 def setup(cell: Cell) -> None:
-    paddle.set_device("cpu")
+    places.use(cell)
     if cell.track == "tuned" and "GenuineIntel" not in Path("/proc/cpuinfo").read_text():
         # MKL takes SSE on other makers' CPUs unless told AVX2; it looks at its first use.
         os.environ["MKL_DEBUG_CPU_TYPE"] = "5"
     core.set_num_threads(cell.threads)
-    # A static graph's executor has four threads of its own, however many were asked for.
-    paddle.set_flags({SERIAL: True})
+    # On a CPU a static graph's executor has four threads of its own, however many were asked for.
+    paddle.set_flags({SERIAL: cell.device == "cpu"})
     parallel.start(cell)
 
 
@@ -88,6 +87,7 @@ def effective(cell: Cell) -> Settings:
         "mkl_cpu_type": mkl.mkl_serv_cpu_detect(),  # 0: SSE, 5: AVX2
         "serial_executor": paddle.get_flags(SERIAL)[SERIAL],
         "matmul_dtype": _matmul_dtype(cell),
+        **places.effective(cell),
     }
 
 
@@ -104,10 +104,16 @@ def _served_dtype(precision: str, threads: int) -> str:
 
 
 def _matmul_dtype(cell: Cell) -> str:
-    if cell.precision == "bf16":
+    if _served(cell):
         return _served_dtype(cell.precision, cell.threads)
-    product = paddle.matmul(paddle.ones([2, 2]), paddle.ones([2, 2]))
+    with places.autocast(cell):
+        product = paddle.matmul(paddle.ones([2, 2]), paddle.ones([2, 2]))
     return str(product.dtype).rpartition(".")[2]
+
+
+def _served(cell: Cell) -> bool:
+    """Whether it is only served in this precision: on a CPU nothing else computes in bfloat16."""
+    return cell.precision == "bf16" and cell.device == "cpu"
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
@@ -119,7 +125,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
             return parallel.Parallel(cell, model, batches)
         return Training(cell, model, batches, forward=_forward(cell, model))
     model.eval()
-    if cell.precision == "bf16":
+    if _served(cell):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             exports.write_native(cell, model, Path(folder))
             return Served(cell, Path(folder), batches, model=model)
@@ -151,8 +157,9 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return programs.matmul(n) if precision == "fp32" else None
+    asked = dataclasses.replace(cell, precision=precision, format="")
+    return programs.matmul(asked, n) if unsupported(asked) is None else None
 
 
 def stream(cell: Cell, n: int) -> Kernel:
-    return programs.stream(n)
+    return programs.stream(cell, n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,12 @@ from paddle import Tensor, nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
+from backends import answers
+from backends.paddle.devices import DTYPES, autocast, synchronize, tf32
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
-# No program has a ``wait``: on a CPU Paddle's operators and its graphs return when they are done.
+MOMENTS = re.compile("moment|velocity")
+"""In the names of an optimizer's state."""
 
 
 def place(cell: Cell, batch: Batch) -> list[Tensor]:
@@ -37,6 +41,7 @@ class Inference(Program):
     def __init__(
         self, cell: Cell, model: nn.Layer, batches: Batches, *, forward: Callable[..., Tensor]
     ) -> None:
+        self.cell = cell
         self.model = model
         self.forward = forward
         self.n_params = trainable(model)
@@ -44,16 +49,22 @@ class Inference(Program):
         self.output: Tensor | None = None
 
     def infer(self, index: int) -> None:
-        with paddle.no_grad():
+        with paddle.no_grad(), autocast(self.cell):
             self.output = self.forward(*self.inputs[index])
 
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
-        return self.output.numpy().astype(np.float32, copy=False)
+        return self.output.astype("float32").numpy()
+
+    def wait(self) -> None:
+        synchronize(self.cell)
 
     def close(self) -> None:
+        gpu = self.cell.device != "cpu"
         self.__dict__.clear()
         gc.collect()
+        if gpu:
+            paddle.device.cuda.empty_cache()
 
     def facts(self) -> Settings:
         """What holds for this program, read from its objects; nothing once it is closed."""
@@ -82,17 +93,27 @@ class Training(Inference):
         ]
         self.batches = itertools.cycle(placed)
         self.optimizer = optimizer(cell.optimizer, model)
+        self.scaler = paddle.amp.GradScaler() if cell.precision == "fp16" else None
         self.last_loss: Tensor | None = None
+        self.computed: list[Any] = []
 
     def train_step(self) -> None:
         if not self.model.training:
             self.model.train()
         inputs, label = next(self.batches)
-        loss = F.cross_entropy(self.forward(*inputs), label)
-        loss.backward()
-        self.optimizer.step()
+        with autocast(self.cell):
+            logits = self.forward(*inputs)
+            loss = F.cross_entropy(logits, label)
+        if self.scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.clear_grad()
         self.last_loss = loss.detach()
+        self.computed = [logits.dtype]
 
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"
@@ -101,12 +122,28 @@ class Training(Inference):
     def infer(self, index: int) -> None:
         if self.model.training:
             self.model.eval()
-        with paddle.no_grad():
+        with paddle.no_grad(), autocast(self.cell):
             self.output = self.model(*self.inputs[index])
 
     def facts(self) -> Settings:
         facts = super().facts()
-        return {**facts, "optimizer": type(self.optimizer).__name__} if facts else {}
+        if not facts:
+            return facts
+        facts["optimizer"] = type(self.optimizer).__name__
+        if self.scaler is not None and (state := self.scaler.state_dict()):
+            facts["loss_scale"] = float(state["scale"].item())
+        return {**facts, **self.dtypes()}
+
+    def dtypes(self) -> Settings:
+        parameters = [one for one in self.model.parameters() if not one.stop_gradient]
+        # Beside the moments there are powers of the betas, and perhaps a rate.
+        state = self.optimizer.state_dict().items()
+        return answers.dtypes(
+            parameters=(one.dtype for one in parameters),
+            compute=self.computed,
+            reduce=(one.grad.dtype for one in parameters if one.grad is not None),
+            optimizer=(one.dtype for name, one in state if MOMENTS.search(name)),
+        )
 
 
 def optimizer(asked: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
@@ -122,13 +159,20 @@ def optimizer(asked: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
     return paddle.optimizer.AdamW(epsilon=asked.eps, **betas, **common)
 
 
-def matmul(n: int) -> Kernel:
-    """An n x n x n matrix product in float32."""
-    left, right = paddle.rand([n, n]), paddle.rand([n, n])
-    return Kernel(paddle.no_grad()(lambda: paddle.matmul(left, right)))
+def matmul(cell: Cell, n: int) -> Kernel:
+    """An n x n x n matrix product in the cell's precision."""
+    dtype = DTYPES.get(cell.precision, "float32")
+    left, right = (paddle.rand([n, n]).astype(dtype) for _ in range(2))
+
+    @paddle.no_grad()
+    def product() -> Tensor:
+        with tf32(cell):
+            return paddle.matmul(left, right)
+
+    return Kernel(product, lambda _: synchronize(cell))
 
 
-def stream(n: int) -> Kernel:
+def stream(cell: Cell, n: int) -> Kernel:
     """Adds 1 to n float32 numbers."""
     source = paddle.ones([n])
-    return Kernel(paddle.no_grad()(lambda: source + 1.0))
+    return Kernel(paddle.no_grad()(lambda: source + 1.0), lambda _: synchronize(cell))

@@ -12,17 +12,28 @@ import paddle
 from paddle import inference, nn
 from paddle.static import InputSpec
 
+from backends.paddle.devices import synchronize
 from backends.paddle.exports import GRAPH, WEIGHTS, parameters
 from backends.paddle.programs import place, trainable
 from bench.contract import INPUTS, Batches, Cell, Program, Settings
 
+GPU_POOL_MIB = 100  # at the start, as in Paddle's own examples; it grows
+FLOAT32 = inference.PrecisionType.Float32
+PRECISIONS = {"bf16": inference.PrecisionType.Bfloat16, "fp16": inference.PrecisionType.Half}
 
-def config(path: Path, *, precision: str, threads: int) -> inference.Config:
-    """The predictor's defaults on a CPU are oneDNN's operators and fused graphs."""
+
+def config(path: Path, *, device: str, precision: str, threads: int) -> inference.Config:
+    """The predictor's defaults on a CPU are oneDNN's operators and fused graphs.
+
+    On a GPU a program is converted to mixed precision when it is loaded.
+    """
     made = inference.Config(str(path / GRAPH), str(path / WEIGHTS))
     made.set_cpu_math_library_num_threads(threads)
     made.disable_glog_info()
-    if precision == "bf16":
+    if device != "cpu":
+        # The first: a cell sees no device of others.
+        made.enable_use_gpu(GPU_POOL_MIB, 0, PRECISIONS.get(precision, FLOAT32))
+    elif precision == "bf16":
         made.enable_onednn_bfloat16()
     return made
 
@@ -36,7 +47,10 @@ class Served(Program):
         sizes = parameters(path)
         self.n_params = trainable(model) if model else sum(size for size, used in sizes if used)
         self.model = model
-        self.config = config(path, precision=cell.precision, threads=cell.threads)
+        self.cell = cell
+        self.config = config(
+            path, device=cell.device, precision=cell.precision, threads=cell.threads
+        )
         self.predictor = inference.create_predictor(self.config)
         self.inputs = [place(cell, batch) for batch in batches.infer]
         self.handles = [self.predictor.get_input_handle(name) for name in INPUTS[cell.model]]
@@ -52,6 +66,9 @@ class Served(Program):
         logits: np.ndarray = self.output.copy_to_cpu()
         return logits.astype(np.float32, copy=False)
 
+    def wait(self) -> None:
+        synchronize(self.cell)
+
     def close(self) -> None:
         self.__dict__.clear()
         gc.collect()
@@ -64,6 +81,7 @@ class Served(Program):
             "compiled": self.config.ir_optim(),
             "runtime": "paddle.inference",
             "onednn": self.config.onednn_enabled(),
+            "gpu": self.config.use_gpu(),
             "predictor_threads": self.config.cpu_math_library_num_threads(),
         }
 
@@ -78,7 +96,7 @@ def dtype(precision: str, threads: int) -> str:
         stem = str(Path(folder, Path(GRAPH).stem))
         paddle.jit.save(layer, stem, input_spec=[InputSpec([None, n], "float32", "x")])
         predictor = inference.create_predictor(
-            config(Path(folder), precision=precision, threads=threads)
+            config(Path(folder), device="cpu", precision=precision, threads=threads)
         )
     (product,) = predictor.run([value])
     return "float32" if float(product[0, 0]) > 1 else "bfloat16"

@@ -107,7 +107,8 @@ def step(
         with tf.GradientTape() as tape:
             losses = cross_entropy(label, model(inputs, training=True))
             loss = tf.nn.compute_average_loss(losses)  # over the whole batch
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
         return loss
 
     def replicated(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:

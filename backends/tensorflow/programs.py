@@ -108,7 +108,7 @@ class Training(Inference):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"
             facts["loss_scale"] = float(self.optimizer.dynamic_scale)
-        return facts
+        return {**facts, **keras_optimizers.dtypes(self.model, self.optimizer, divided=False)}
 
 
 def step(

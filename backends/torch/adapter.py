@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from backends import answers
-from backends.torch import exports, models, parallel, programs
+from backends.torch import exports, models, parallel, precision, programs
 from backends.torch.programs import (
     Inference,
     Training,
@@ -91,12 +91,11 @@ def setup(cell: Cell) -> None:
 
 def effective(cell: Cell) -> Settings:
     where = device(cell)
-    with autocast(cell):
-        product = torch.ones(2, 2, device=where).mm(torch.ones(2, 2, device=where))
+    product = precision.product(where, autocast(cell))
     facts: Settings = {
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "matmul_dtype": str(product.dtype).removeprefix("torch."),
+        "matmul_dtype": str(product).removeprefix("torch."),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -117,8 +118,9 @@ class Training(Inference):
         ]
         self.batches = itertools.cycle(placed)
         self.optimizer = optimizer(cell.optimizer, model, fused=cell.track == "tuned")
-        self.scaler = torch.amp.GradScaler("cuda") if cell.precision == "fp16" else None
+        self.scaler = torch.amp.GradScaler(to.type) if cell.precision == "fp16" else None
         self.last_loss: Tensor | None = None
+        self.computed: list[torch.dtype] = []
 
     def train_step(self) -> None:
         if not self.model.training:
@@ -126,7 +128,8 @@ class Training(Inference):
         inputs, label = next(self.batches)
         self.optimizer.zero_grad()
         with self.autocast:
-            loss = F.cross_entropy(self.forward(*inputs), label)
+            logits = self.forward(*inputs)
+            loss = F.cross_entropy(logits, label)
         if self.scaler is None:
             loss.backward()
             self.optimizer.step()
@@ -135,6 +138,7 @@ class Training(Inference):
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self.last_loss = loss.detach()
+        self.computed = [logits.dtype]
 
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"
@@ -154,7 +158,7 @@ class Training(Inference):
         facts["optimizer_fused"] = bool(self.optimizer.param_groups[0]["fused"])
         if self.scaler is not None:
             facts["loss_scale"] = self.scaler.get_scale()
-        return facts
+        return {**facts, **dtypes(self.model, self.optimizer, compute=self.computed)}
 
 
 def optimizer(asked: Optimizer, model: nn.Module, *, fused: bool) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from bench.compare.sides import Side
 LOST, GAINED, NEITHER = "lost", "gained", "neither"
 PARITY, PRECISION, SETTINGS = "parity", "precision", "settings"
 
-HAPPENED = frozenset({"cpus", "steady", "changed_while_running"})
+HAPPENED = frozenset({"cpus", "steady", "changed_while_running", "loss_scale"})
 """Settings that record what happened, not how it was run."""
 
 

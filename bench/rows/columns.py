@@ -197,7 +197,13 @@ _MACHINE = (
         "hash of the environment's lock, or the fingerprint of the packages of a brought one",
     ),
     Column("env_python", "text", "", "version of the interpreter that ran the backend"),
-    Column("settings", "json", "", "what was in force, read back from the framework"),
+    Column(
+        "settings",
+        "json",
+        "",
+        "what was in force, read back from the framework; `dtypes`: types of the parameters, of a"
+        " product (compute), of gradients as devices add them up (reduce), of moments (optimizer)",
+    ),
     Column("git_rev", "text", "", "commit of this program; `+` after it: with local changes"),
 )
 

@@ -148,6 +148,44 @@ def train(task: Task) -> dict[str, Any]:
     }
 
 
+def dtypes(task: Task) -> dict[str, Any]:
+    """The fact, read after two steps."""
+    if reason := task.adapter.unsupported(task.cell):
+        return {"unsupported": reason}
+    task.adapter.setup(task.cell)
+    program = task.build()
+    before = program.facts()
+    for _ in range(2):
+        program.train_step()
+    program.wait()
+    after = program.facts()
+    program.close()
+    return {"before": before.get("dtypes"), "after": after["dtypes"]}
+
+
+def overflow(task: Task) -> dict[str, Any]:
+    """Three steps of images, and the same with a batch before the last whose gradients are NaN.
+
+    Asks for no ``unsupported``: a CPU emulates what a GPU has.
+    """
+    task.adapter.setup(task.cell)
+    given = task.batches()
+    first, second, third = given.train
+    spoilt = {**first, "image": np.full_like(first["image"], np.nan)}
+    runs = {}
+    for name, train in {"whole": given.train, "spoilt": [first, second, spoilt, third]}.items():
+        weights = safetensors.read(task.files["weights"])
+        program = task.adapter.build(task.cell, weights, Batches(train, given.infer))
+        seen = []
+        for _ in train:
+            program.train_step()
+            loss = program.loss()
+            seen.append((str(loss), program.facts()["loss_scale"]))  # JSON has no NaN
+        runs[name] = {"seen": seen, "dtypes": program.facts()["dtypes"]}
+        program.close()
+    return runs
+
+
 def stepwise(program: Any) -> list[float]:
     losses = []
     for _ in range(STEPS):
@@ -263,7 +301,7 @@ def close(program: Any) -> list[str]:
     return [name for name, reference in watched.items() if reference() is not None]
 
 
-CHECKS = {one.__name__: one for one in (describe, train, export, read, check)}
+CHECKS = {one.__name__: one for one in (describe, train, dtypes, overflow, export, read, check)}
 
 
 def main(argv: list[str]) -> None:

@@ -24,6 +24,10 @@ MODELS = ("cnn", "transformer")
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
 PARAMETERS = {"cnn": 78_042, "transformer": 172_610}
 
+FLOATS = ("fp32", "tf32", "bf16", "fp16")
+# MXNet has no switch for TF32; neither it nor MindSpore has bfloat16 for GPUs. All else is done.
+NOT_ON_GPU = {"mxnet": ("tf32", "bf16"), "mindspore": ("bf16",)}
+
 ADDRESS = {"--master-addr=first.example", "--master-port=29400"}
 TORCHRUN = {"--nnodes=2", "--node-rank=1", *ADDRESS}
 _ADDRESS = {"--master_addr=first.example", "--master_port=29400"}
@@ -69,7 +73,8 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
         "an unknown precision": replace(plain, precision="fp7"),
         "TF32 without NVIDIA": replace(plain, precision="tf32"),
     }
-    described = ask("describe", plain, cells=cells)
+    on_gpu = {name: replace(plain, device="cuda", precision=name) for name in FLOATS}
+    described = ask("describe", plain, cells={**cells, **on_gpu})
     assert described["missing"] == []
     assert described["name"] == backend
     assert described["dist"]
@@ -83,8 +88,11 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
         assert os.access(here[0], os.X_OK)
         assert MEETING[backend] <= set(there)
         assert "first.example" not in " ".join(here)
-    silent = [name for name, said in described["unsupported"].items() if not said]
-    assert silent == []
+    said = described["unsupported"]
+    assert [name for name in cells if not said[name]] == []
+    if BACKENDS[backend].trains:
+        done = [name for name in FLOATS if said[name] is None]
+        assert done == [name for name in FLOATS if name not in NOT_ON_GPU.get(backend, ())]
     # A CPU has no TF32, and nobody has nonsense; every backend multiplies in float32.
     assert "fp32" in described["kernels"]
     assert not {"tf32", "nonsense"} & set(described["kernels"])
@@ -110,6 +118,8 @@ def test_training(ask: Ask, backend: str, model: str) -> None:
     assert found["logits"]["dtype"] == "float32"
     assert found["logits"]["finite"]
     assert found["logits"]["spread"] > 0, "all samples get the same answer"
+    assert set(found["effective"]["dtypes"]) >= {"parameters", "compute", "reduce"}
+    assert set(found["effective"]["dtypes"].values()) == {"float32"}
     assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
     assert found["closed"] == {}, "a closed program still has a say"
     assert waits(found["seconds"])

@@ -15,3 +15,19 @@ def test_threads_that_end_while_they_are_counted_are_left_out(tmp_path):
 
 def test_this_process_has_threads():
     assert answers.thread_names()
+
+
+def test_types_have_plain_names_and_what_is_not_known_is_left_out():
+    """A framework's type is known by what it prints."""
+    found = answers.dtypes(
+        parameters=["torch.float32", "Float32"],
+        compute=["paddle.bfloat16"],
+        reduce=["float32", "bfloat16", "float32"],
+        optimizer=iter(()),
+    )
+    uses = {"parameters": "float32", "compute": "bfloat16", "reduce": "bfloat16/float32"}
+    assert found == {"dtypes": uses}
+
+
+def test_there_is_nothing_to_say_of_types_before_a_product_was_made():
+    assert answers.dtypes(parameters=["float32"], compute=[], reduce=["float32"]) == {}
