@@ -164,7 +164,8 @@ def trainer(cell: Cell, pace: Pace, strategy: str | Strategy) -> Trainer:
     """A Trainer that only trains: what it would write, print or log is turned off."""
     return Trainer(
         accelerator="cpu" if cell.device == "cpu" else "cuda",
-        devices=cell.world_size,
+        devices=cell.processes,
+        num_nodes=cell.world_size // cell.processes,
         strategy=strategy,
         precision=PRECISIONS[cell.precision],
         max_epochs=-1,
