@@ -54,7 +54,8 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
     _add_choices(made.add_argument_group("what to run"))
     _add_manner(made.add_argument_group("how"))
     made.add_argument("--slow", default="2,5,10", help="percent of a step; '' for none (2,5,10)")
-    made.set_defaults(size="tiny", workload="cnn", repeats=20, find_max_batch=False, nodes=1)
+    made.set_defaults(size="tiny", workload="cnn", repeats=20, find_max_batch=False)
+    made.set_defaults(nodes=1, node_rank=0, rendezvous=None)
     return made
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import backends_index, grid
+from bench import backends_index, grid, scaling
 from bench.capabilities import CAPABILITIES
 from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bench.fairness_table import table as fairness_table
@@ -234,21 +234,6 @@ def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
             yield f"\n{backend}, {model}: {reason}"
 
 
-def several(rows: Sequence[Row]) -> Iterator[str]:
-    """What two devices bring at ``tiny``, where one was measured on the same machine."""
-    yield "| backend | workload | two devices | efficiency | sum of gradients in a step |"
-    yield "|---|---|---|---|---|"
-    from bench import scaling  # noqa: PLC0415  # imports scipy
-
-    tiny = [row for row in rows if row["size"] == "tiny" and row["device"] == "cpu"]
-    found = {tuple(one.cell_id.split("/")[:2]): one for one in scaling.scalings(tiny)}
-    for backend, workload in sorted(found, key=lambda key: (key[1], key[0])):
-        one = found[backend, workload]
-        share = "" if one.allreduce is None else f"{one.allreduce:.1%}"
-        cells = [_name(backend), workload, f"{_digits(one.samples_per_s)}/s", one.words, share]
-        yield f"| {' | '.join(cells)} |"
-
-
 def _on(machine: str, table: Table) -> Table:
     return lambda rows: table([row for row in rows if row["cluster"] == machine])
 
@@ -258,7 +243,7 @@ SECTIONS: dict[str, Table] = {
     "training": _on(MACHINE, training),
     "compiling": _on(MACHINE, compiling),
     "exports": _on(MACHINE, exports),
-    "scaling": several,
+    "scaling": scaling.of_two,
     "capabilities": capabilities,
     "fairness": _fairness,
 }

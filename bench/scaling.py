@@ -140,6 +140,18 @@ def _texts(one: Scaling) -> Iterator[str]:
     yield "" if one.slowest_rank is None else str(one.slowest_rank)
 
 
+def of_two(rows: Sequence[Row]) -> Iterator[str]:
+    """For the README: what two devices of a CPU bring at ``tiny``."""
+    yield "| backend | workload | two devices | efficiency | sum of gradients in a step |"
+    yield "|---|---|---|---|---|"
+    tiny = [row for row in rows if (row["size"], row["device"]) == ("tiny", "cpu")]
+    two = [one for one in scalings(tiny) if one.world_size == 2]
+    for one in sorted(two, key=lambda one: one.cell_id.split("/")[1::-1]):
+        backend, workload, *_ = one.cell_id.split("/")
+        share = "" if one.allreduce is None else f"{one.allreduce:.1%}"
+        yield f"| {backend} | {workload} | {one.samples_per_s:.4g}/s | {one.words} | {share} |"
+
+
 def run(arguments: argparse.Namespace) -> int:
     found = scalings(read(*arguments.results))
     if arguments.json:

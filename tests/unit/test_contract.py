@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench import contract
 from bench.contract import BenchError, Cell, CnnDims, EncoderDims, Optimizer, Program, Unsupported
+from bench.rendezvous import HERE
 from tests.cells import CNN, cell
 
 ENCODER = EncoderDims(
@@ -140,7 +141,7 @@ def test_what_a_program_does_not_have_is_unsupported():
 
 
 def test_the_defaults_of_an_adapter():
-    assert contract.one_process(cell()) == []
+    assert contract.one_process(cell(), HERE) == []
     assert contract.no_device_bytes(cell()) is None
 
 
