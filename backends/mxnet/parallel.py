@@ -5,9 +5,12 @@ The Trainer's kvstore adds the gradients up, updates, and gives every context th
 
 from __future__ import annotations
 
+import itertools
+
 import mxnet as mx
 from mxnet import autograd, gluon
 from mxnet.gluon import HybridBlock
+from mxnet.ndarray import NDArray
 
 from backends.mxnet.precision import dtype_name
 from backends.mxnet.programs import Training
@@ -41,18 +44,29 @@ class Parallel(Training):
         model.collect_params().reset_ctx(self.contexts)
         super().__init__(cell, model, batches)
         self.replicas = replicas(cell)
+        placed = [next(self.batches) for _ in batches.train]
+        self.shared = itertools.cycle([self._share(*inputs, label) for inputs, label in placed])
+        self.samples = cell.batch * cell.world_size
+        self.losses: list[NDArray] = []
+
+    def _share(self, *arrays: NDArray) -> list[list[NDArray]]:
+        """Each context's part of a batch, on it."""
+        return [gluon.utils.split_and_load(one, self.contexts) for one in arrays]
 
     def train_step(self) -> None:
-        inputs, label = next(self.batches)
-        parts = [gluon.utils.split_and_load(one, self.contexts) for one in (*inputs, label)]
+        parts = next(self.shared)
         with autograd.record():
             logits = [self.model(*part) for *part, _ in zip(*parts)]
             losses = [self.criterion(one, y) for one, y in zip(logits, parts[-1])]
             with self.scaled(losses) as scaled:
                 autograd.backward(scaled)
-        self.trainer.step(len(label))
+        self.trainer.step(self.samples)
         self.computed = [dtype_name(one) for one in logits]
-        self.last_loss = mx.nd.concat(*(one.as_in_context(mx.cpu()) for one in losses), dim=0)
+        self.losses = losses
+
+    def loss(self) -> float:
+        assert self.losses, "train_step comes first"
+        return float(sum(one.sum().asscalar() for one in self.losses)) / self.samples
 
     def facts(self) -> Settings:
         facts = super().facts()
