@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import paddle
 from paddle import distributed, nn
 from paddle.distributed import fleet
+from paddle.jit.dy2static.program_translator import StaticFunction
 
 from backends.paddle.programs import Training
 from backends.ranks import replicas, share
@@ -66,6 +67,8 @@ class Parallel(Training):
 
     def __init__(self, cell: Cell, model: nn.Layer, batches: Batches) -> None:
         part = share(cell, batches, rank=distributed.get_rank())
+        if cell.mode == "compiled":
+            model = paddle.jit.to_static(model, full_graph=True)  # its own forward, from now on
         sharded = SHARDED in cell.settings
         forward = fleet.distributed_model(model) if sharded else paddle.DataParallel(model)
         super().__init__(cell, model, part, forward=forward)
@@ -87,6 +90,7 @@ class Parallel(Training):
     def facts(self) -> Settings:
         facts = super().facts()
         if facts:
+            facts["compiled"] = isinstance(self.model.forward, StaticFunction)
             facts["parallel"] = type(self.forward).__name__
             facts["communication"] = distributed.get_backend().lower()
             # After the first step a moment lies here, or with another process.

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from backends import answers
 from backends.torch import exports, models, parallel, precision, programs
@@ -19,6 +18,7 @@ from backends.torch.programs import (
     Inference,
     Training,
     autocast,
+    compiled,
     device,
     memory_format,
 )
@@ -118,12 +118,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference
-    return kind(cell, model, batches, forward=_forward(cell, model))
-
-
-def _forward(cell: Cell, model: nn.Module) -> nn.Module:
-    """``dynamic=False``: a program's shapes are fixed, so each deserves code of its own."""
-    return torch.compile(model, dynamic=False) if cell.mode == "compiled" else model
+    return kind(cell, model, batches, forward=compiled(cell, model))
 
 
 def export(cell: Cell, program: Program, path: Path) -> Settings:
@@ -139,7 +134,7 @@ def check(cell: Cell, path: Path) -> None:
 def load(cell: Cell, path: Path, batches: Batches) -> Program:
     model = exports.read(path).module()
     plain = dataclasses.replace(cell, precision="fp32")  # mixed precision lies in the file
-    return Inference(plain, model, batches, forward=_forward(cell, model))
+    return Inference(plain, model, batches, forward=compiled(cell, model))
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:

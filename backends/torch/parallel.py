@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from backends.ranks import replicas, share
-from backends.torch.programs import Inference, Training, device, synchronize
+from backends.torch.programs import Inference, Training, compiled, device, synchronize
 from bench.contract import Batches, Cell, Kernel, Settings
 from bench.rendezvous import Rendezvous
 
@@ -78,9 +78,9 @@ class Parallel(Training):
     """One process's part of the training; its loss is the mean over all processes."""
 
     def __init__(self, cell: Cell, model: nn.Module, batches: Batches) -> None:
-        forward = shard(model) if SHARDED in cell.settings else DistributedDataParallel(model)
+        self.whole = shard(model) if SHARDED in cell.settings else DistributedDataParallel(model)
         own = share(cell, batches, rank=distributed.get_rank())
-        super().__init__(cell, model, own, forward=forward)
+        super().__init__(cell, model, own, forward=compiled(cell, self.whole))
         self.replicas = replicas(cell)
 
     def loss(self) -> float:
@@ -95,7 +95,7 @@ class Parallel(Training):
     def facts(self) -> Settings:
         facts = super().facts()
         if facts:
-            facts["parallel"] = type(self.forward).__name__
+            facts["parallel"] = type(self.whole).__name__
             facts["sharded"] = sharded(self.model)
             facts["communication"] = distributed.get_backend()
         return facts

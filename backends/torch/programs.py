@@ -51,6 +51,13 @@ def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
     return tuple(tensor.to(device(cell)) for tensor in tensors)
 
 
+def compiled(cell: Cell, model: nn.Module) -> nn.Module:
+    """What is called in the cell's mode. dynamic=False: a program's shapes are fixed, so each
+    deserves code of its own.
+    """
+    return torch.compile(model, dynamic=False) if cell.mode == "compiled" else model
+
+
 class Inference(Program):
     """Forward passes of ``model`` over batches that lie on the device already.
 
