@@ -232,6 +232,7 @@ class Program:
     def facts(self) -> Settings:
         """What holds for this program, read from its objects: layout, compiler, optimizer.
 
+        ``dtypes``: of parameters, products, gradients and moments, once there was a step.
         ``sharded``: of how many tensors, parameters or optimizer state, a device has only a part.
         """
         return {}

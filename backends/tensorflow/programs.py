@@ -107,7 +107,9 @@ class Training(Inference):
         facts["optimizer"] = type(self.optimizer).__name__
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"
-            facts["loss_scale"] = float(self.optimizer.dynamic_scale)
+            # On several devices it is a variable of each, which float() does not know.
+            scale = self.optimizer.dynamic_scale.value
+            facts["loss_scale"] = float(tf.convert_to_tensor(scale))
         return {**facts, **keras_optimizers.dtypes(self.model, self.optimizer, divided=False)}
 
 
