@@ -19,6 +19,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from backends.jax import recompute
 from backends.jax.split import Arrays, Inputs, Split, arrays
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -108,6 +109,7 @@ class Training(Inference):
         super().__init__(cell, arrays(model), batches, function=split.evaluate)
         placed = [(place(cell, batch), integers(batch["label"])) for batch in batches.train]
         self.batches = itertools.cycle(placed)
+        self.shapes = jax.eval_shape(lambda: placed[0])
         self.optimizer = optimizer(cell.optimizer)
         self.moments = jax.jit(self.optimizer.init)(self.params)
         self.step = jax.jit(make_step(split, self.optimizer), donate_argnums=(0, 1, 2))
@@ -133,6 +135,8 @@ class Training(Inference):
             # Optax's optimizers are functions: what they are shows in the states that they keep.
             states = jax.tree.leaves(self.moments, is_leaf=lambda node: hasattr(node, "_fields"))
             facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+            state = (self.params, self.rest, self.moments)
+            facts.update(recompute.facts(self.step, *state, *self.shapes))
         return facts
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from backends.torch import models
-from bench.contract import Batch, Dims
+from backends.torch import models, recompute
+from bench.contract import Batch, Dims, Optimizer
 from workloads import batches
 
 Arrays = dict[str, np.ndarray]
@@ -41,3 +42,33 @@ def logits(net: nn.Module, batch: Batch) -> np.ndarray:
 def inputs(batch: Batch) -> list[torch.Tensor]:
     given = [torch.from_numpy(value) for key, value in batch.items() if key != "label"]
     return [value.double() if value.is_floating_point() else value for value in given]
+
+
+def train(net: nn.Module, asked: Optimizer, given: list[Batch]) -> list[float]:
+    """One step on each batch; the losses before their updates. Gradients and moments are let go.
+
+    Recomputed: of the largest networks the activations would not fit into memory.
+    """
+    recompute.wrap(net)
+    update = optimizer(asked, net)
+    losses = []
+    for batch in given:
+        net.train()
+        update.zero_grad()
+        loss = F.cross_entropy(net(*inputs(batch)), torch.from_numpy(batch["label"]))
+        loss.backward()
+        update.step()
+        losses.append(loss.item())
+    update.zero_grad()
+    return losses
+
+
+def optimizer(o: Optimizer, net: nn.Module) -> torch.optim.Optimizer:
+    """Not the adapter's own: the reference must not share its mistakes."""
+    if o.name == "sgd":
+        return torch.optim.SGD(
+            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+        )
+    return torch.optim.AdamW(
+        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
+    )

@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 import workloads
 from backends.torch import float64
@@ -87,19 +85,9 @@ def _training(
     size = spec.gate_batch or spec.batch
     given = batches.make(data, model=model, batch=size, train_batches=STEPS, infer_batches=1)
     net = float64.network(spec.dims, initial)
-    optimizer = _optimizer(spec, net)
     before = float64.logits(net, given.infer[0])
     _agree("logits", before, numpy_forward.logits(spec.dims, initial, given.infer[0]))
-    losses = []
-    for batch in given.train:
-        net.train()
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(
-            net(*float64.inputs(batch)), torch.from_numpy(batch["label"])
-        )
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = float64.train(net, spec.optimizer, given.train)
     first = numpy_forward.logits(spec.dims, initial, given.train[0], training=True)
     check = numpy_forward.cross_entropy(first, given.train[0]["label"])
     _agree("step-1 loss", np.array(losses[0]), np.array(check))
@@ -162,18 +150,6 @@ def _noisy(model: str, dims: Dims, *, exported: Arrays, data: batches.Data) -> d
     first = batches.held_out(data, model=model, batch=NOISY_SAMPLES, limit=NOISY_SAMPLES)[0]
     _agree("export logits", logits, numpy_forward.logits(dims, exported, first))
     return {"logits": logits.tolist()}
-
-
-def _optimizer(spec: workloads.SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
-    """Not the adapter's own: the reference must not share its mistakes."""
-    o = spec.optimizer
-    if o.name == "sgd":
-        return torch.optim.SGD(
-            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
-        )
-    return torch.optim.AdamW(
-        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
-    )
 
 
 def _agree(what: str, found: np.ndarray, check: np.ndarray) -> None:
