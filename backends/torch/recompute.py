@@ -1,7 +1,7 @@
 """Activation checkpointing: a block keeps its inputs only and runs again in the backward pass.
 
-As torch.utils.checkpoint documents it, without re-entrance: each layer of the encoder, each residual
-block of the CNN. The setting ``recompute=on``.
+As torch.utils.checkpoint documents it, without re-entrance: each layer of the encoder, each
+residual block of the CNN. The setting ``recompute=on``.
 """
 
 from __future__ import annotations
