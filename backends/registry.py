@@ -36,6 +36,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
+            settings={"recompute": ("on",)},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
@@ -64,6 +65,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),
             formats={"onnx": "onnxruntime", "native": "jax"},
+            settings={"recompute": ("on",)},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
             device_env=JAX_DEVICES,

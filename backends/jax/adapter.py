@@ -11,7 +11,15 @@ import jax.numpy as jnp
 from jax.extend.backend import clear_backends
 
 from backends import answers
-from backends.jax import collectives, exports, models, parallel, platforms, programs
+from backends.jax import (
+    collectives,
+    exports,
+    models,
+    parallel,
+    platforms,
+    programs,
+    recompute,
+)
 from backends.jax.programs import DTYPES, PRODUCTS, Inference, Split, Training, arrays
 from bench import contract
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Unsupported, Weights
@@ -83,6 +91,7 @@ def effective(cell: Cell) -> Settings:
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
+    recompute.apply(cell, model)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     if cell.trains:

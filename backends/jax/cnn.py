@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from backends.jax.parts import Parts
+from backends.jax.parts import Parts, call
 from bench.contract import CnnDims
 
 
@@ -74,7 +74,9 @@ def max_pool(x: Array) -> Array:
 
 
 class Cnn(nnx.Module):
-    """A ResNet; image [B, H, W, C] -> logits [B, classes]."""
+    """A ResNet; image [B, H, W, C] -> logits [B, classes]. run: how a block is called."""
+
+    run = staticmethod(call)
 
     def __init__(self, dims: CnnDims, *, dtype: Any) -> None:
         parts = Parts(dims, dtype)
@@ -102,5 +104,5 @@ class Cnn(nnx.Module):
             x = max_pool(x)
         for stage in range(1, self.stages + 1):
             for block in getattr(self, f"layer{stage}"):
-                x = block(x)
+                x = self.run(block, x)
         return self.fc(jnp.mean(x, axis=(1, 2)))

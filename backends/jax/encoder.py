@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from backends.jax.parts import Parts
+from backends.jax.parts import Parts, call
 from bench.contract import EncoderDims
 
 
@@ -97,14 +97,16 @@ class Layer(nnx.Module):
 
 
 class Layers(nnx.Module):
-    """The stack, under BERT's name ``encoder.layer``."""
+    """The stack, under BERT's name ``encoder.layer``. run: how a layer is called."""
+
+    run = staticmethod(call)
 
     def __init__(self, parts: Parts) -> None:
         self.layer = nnx.List([Layer(parts) for _ in range(parts.dims.layers)])
 
     def __call__(self, x: Array, mask: Array) -> Array:
         for layer in self.layer:
-            x = layer(x, mask)
+            x = self.run(layer, x, mask)
         return x
 
 

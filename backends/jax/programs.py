@@ -20,6 +20,7 @@ from flax import nnx
 from jax import Array
 
 from backends import answers
+from backends.jax import recompute
 from backends.jax.split import Arrays, Inputs, Split, arrays
 from backends.jax.steps import first_scale, make_scaled_step, make_step
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
@@ -112,6 +113,7 @@ class Training(Inference):
         super().__init__(cell, arrays(model), batches, function=split.evaluate)
         placed = [(place(cell, batch), integers(batch["label"])) for batch in batches.train]
         self.batches = itertools.cycle(placed)
+        self.shapes = jax.eval_shape(lambda: placed[0])
         self.optimizer = optimizer(cell.optimizer)
         self.moments = jax.jit(self.optimizer.init)(self.params)
         self.gradients: set[Any] = set()
@@ -147,6 +149,9 @@ class Training(Inference):
         # Optax's optimizers are functions: what they are shows in the states that they keep.
         states = jax.tree.leaves(moments, is_leaf=lambda node: hasattr(node, "_fields"))
         facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+        if recompute.asked(self.cell):
+            state = (self.params, self.rest, self.moments)
+            facts.update(recompute.facts(self.step, *state, *self.shapes))
         return facts
 
     def dtypes(self, **trained: Iterable[Any]) -> Settings:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from backends import answers
-from backends.torch import exports, models, parallel, precision, programs
+from backends.torch import exports, models, parallel, precision, programs, recompute
 from backends.torch.programs import (
     Inference,
     Training,
@@ -115,6 +115,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     models.load_weights(model, weights)
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
+    recompute.apply(cell, model)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from backends.torch import models
+from backends.torch import models, recompute
 from bench.contract import Batch, Dims
 from workloads import SizeSpec, batches
 
@@ -48,7 +49,11 @@ def inputs(batch: Batch) -> list[torch.Tensor]:
 def losses(
     spec: SizeSpec, net: nn.Module, train: Sequence[Batch], *, parts: int = 1
 ) -> list[float]:
-    """The mean loss of each step before its update, each batch in ``parts`` forward passes."""
+    """The mean loss of each step before its update, each batch in ``parts`` forward passes.
+
+    Recomputed: of the largest networks the activations would not fit into memory.
+    """
+    recompute.wrap(net)
     optimizer = _optimizer(spec, net)
     found = []
     for batch in train:
@@ -57,11 +62,12 @@ def losses(
         columns = [*inputs(batch), torch.from_numpy(batch["label"])]
         total = 0.0
         for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
-            loss = nn.functional.cross_entropy(net(*given), label) / parts
+            loss = F.cross_entropy(net(*given), label) / parts
             loss.backward()
             total += loss.item()
         optimizer.step()
         found.append(total)
+    optimizer.zero_grad()
     return found
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backends.torch import recompute
 from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -99,6 +100,7 @@ class Inference(Program):
         if not self.__dict__:
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
+        facts.update(recompute.facts(self.model))
         for layer in self.model.modules():
             # A 1x1 kernel is contiguous in both formats and tells nothing.
             if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
