@@ -62,6 +62,13 @@ def said(attempt: Callable[[], object]) -> str:
     return ""
 
 
+def recompute(cell: Cell) -> str | None:
+    """Activation checkpointing, where there are no activations to keep."""
+    if "recompute" in cell.settings and not cell.trains:
+        return "recompute=on trades memory for time in training, and this cell only infers"
+    return None
+
+
 def precision(cell: Cell, name: str) -> str | None:
     """Precisions that hardware or the file's format rule out, whatever the framework."""
     if cell.precision == "tf32" and cell.device != "cuda":

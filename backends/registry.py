@@ -101,6 +101,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "lightning"},
+            settings={"recompute": ("on",)},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         "deepspeed": Entry(
@@ -113,7 +114,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
-            settings={"zero_stage": ("0", "1", "2", "3")},
+            settings={"zero_stage": ("0", "1", "2", "3"), "recompute": ("on",)},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
             sources=("deepspeed",),

@@ -41,7 +41,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "JAX") or _precision(cell.precision, cell.device)
+    found = answers.precision(cell, "JAX") or answers.recompute(cell)
+    return found or _precision(cell.precision, cell.device)
 
 
 def _precision(precision: str, device: str) -> str | None:

@@ -56,7 +56,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "TensorFlow") or _precision(cell) or _format(cell)
+    found = answers.precision(cell, "TensorFlow") or _precision(cell)
+    return found or _format(cell) or _served(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -64,6 +65,13 @@ def _precision(cell: Cell) -> str | None:
         return "TensorFlow's int8 is a conversion of its TFLite files, not a mode of its models"
     if cell.precision not in POLICIES:
         return f"Keras has no dtype policy for precision {cell.precision!r}"
+    return None
+
+
+def _served(cell: Cell) -> str | None:
+    if parallel.SHARDED in cell.settings and cell.mode != "graph":
+        # Compiled: "KernelAndDeviceOp does not support EagerFunctionParams".
+        return "a coordinator has its workers run graphs: TensorFlow schedules nothing else there"
     return None
 
 

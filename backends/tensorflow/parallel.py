@@ -15,7 +15,7 @@ import tensorflow as tf
 from backends.keras import models as keras_models
 from backends.ranks import replicas
 from backends.tensorflow import servers
-from backends.tensorflow.programs import Tensors, Training, compiled
+from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts
 from bench.contract import Batches, Cell, Kernel, Settings, Weights
 
 SHARDED = "sharding"
@@ -46,8 +46,10 @@ def mirrored(cell: Cell) -> tf.distribute.MirroredStrategy:
 
 
 def allreduce(cell: Cell, n: int) -> Kernel | None:
-    """Sums n float32 numbers over the replicas. Parameter servers have no such sum."""
-    if cell.world_size == 1 or SHARDED in cell.settings:
+    """Sums n float32 numbers over the replicas. Parameter servers have no such sum; and in eager
+    mode the sums of another strategy would be taken for those of the one that has trained.
+    """
+    if cell.world_size == 1 or SHARDED in cell.settings or cell.mode == "eager":
         return None
     strategy = mirrored(cell)
     numbers = strategy.run(lambda: tf.ones(n))
@@ -69,12 +71,16 @@ class Parallel(Training):
         self.strategy = strategy
         shared = [share(strategy, *next(self.batches)) for _ in batches.train]
         self.batches = itertools.cycle(shared)
-        self.step = compiled(cell, step(self.strategy, model, self.optimizer))
+        # XLA compiles for one device: what a replica computes by itself, up to its gradients.
+        self.gradient = compiled(cell, gradient(model, self.optimizer))
+        train = step(self.strategy, self.gradient, self.optimizer, model.trainable_variables)
+        self.step = train if cell.mode == "eager" else tf.function(train)
         self.replicas = replicas(cell)
 
     def facts(self) -> Settings:
         facts = super().facts()
         if facts:
+            facts["xla"] = graph_facts(self.gradient)["xla"]
             facts["parallel"] = type(self.strategy).__name__
         return facts
 
@@ -94,21 +100,34 @@ def share(
     return strategy.experimental_distribute_values_from_function(of_replica)
 
 
-def step(
-    strategy: tf.distribute.Strategy,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-) -> Callable[..., tf.Tensor]:
-    """One step of all replicas; returns the mean loss of the whole batch before it."""
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
-    variables = model.trainable_variables
+Gradient = Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]
+"""(inputs, label) of a replica -> its part of the mean loss, and the gradients of that."""
 
-    def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
+
+def gradient(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Gradient:
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+
+    def computed(inputs: Tensors, label: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             losses = cross_entropy(label, model(inputs, training=True))
             loss = tf.nn.compute_average_loss(losses)  # over the whole batch
             scaled = optimizer.scale_loss(loss)
-        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        return loss, tape.gradient(scaled, model.trainable_variables)
+
+    return computed
+
+
+def step(
+    strategy: tf.distribute.Strategy,
+    computed: Gradient,
+    optimizer: keras.optimizers.Optimizer,
+    variables: list[keras.Variable],
+) -> Callable[..., tf.Tensor]:
+    """One step of all replicas; returns the mean loss of the whole batch before it."""
+
+    def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
+        loss, gradients = computed(inputs, label)
+        optimizer.apply_gradients(zip(gradients, variables))
         return loss
 
     def replicated(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ Its other ways lead nowhere with Keras 3: DTensor's layouts were Keras 2's, and
 from __future__ import annotations
 
 import socket
+from functools import cache
 from typing import Any
 
 import keras
@@ -22,15 +23,21 @@ PROTOCOL = "grpc"
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Sharded:
-    """The variables in as many parts as there are devices, along their first dimension."""
-    parts = tf.distribute.experimental.partitioners.FixedShardsPartitioner(cell.world_size)
-    strategy = tf.distribute.ParameterServerStrategy(
-        cluster(cell.world_size), variable_partitioner=parts
-    )
+    strategy = served(cell.world_size)
     with strategy.scope():
         model = keras_models.make(cell.dims)
         keras_models.load_weights(model, weights)
         return Sharded(cell, model, batches, strategy=strategy)
+
+
+@cache
+def served(servers: int) -> tf.distribute.ParameterServerStrategy:
+    """The variables in as many parts as there are devices, along their first dimension.
+
+    One for the process: a second cluster would end the first.
+    """
+    parts = tf.distribute.experimental.partitioners.FixedShardsPartitioner(servers)
+    return tf.distribute.ParameterServerStrategy(cluster(servers), variable_partitioner=parts)
 
 
 def cluster(servers: int) -> tf.distribute.cluster_resolver.ClusterResolver:
@@ -53,6 +60,11 @@ def addresses(count: int) -> list[str]:
     for one in sockets:
         one.close()
     return found
+
+
+def parts_of(variable: keras.Variable) -> list[tf.Variable]:
+    """What is too small for as many parts, along its first dimension, is in one."""
+    return list(getattr(variable.value, "variables", [variable.value]))
 
 
 class Sharded(Training):
@@ -80,7 +92,7 @@ class Sharded(Training):
 
     def variables(self) -> list[tf.Variable]:
         """The parts. Keras takes a variable for one whole, and has no gradient for such a one."""
-        return [part for one in self.model.trainable_variables for part in one.value.variables]
+        return [part for one in self.model.trainable_variables for part in parts_of(one)]
 
     def train_step(self) -> None:
         self.last_loss = self.coordinator.schedule(self.step, args=(self.data,))
@@ -100,5 +112,5 @@ class Sharded(Training):
             facts["parallel"] = f"{type(self.strategy).__name__} of {len(devices)} devices"
             facts["communication"] = PROTOCOL
             variables = self.model.trainable_variables
-            facts["sharded"] = sum(len(one.value.variables) > 1 for one in variables)
+            facts["sharded"] = sum(len(parts_of(one)) > 1 for one in variables)
         return facts

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from backends import answers
-from backends.torch import exports, models, parallel, precision, programs, recompute
+from backends.torch import exports, kernels, models, parallel, precision, recompute
 from backends.torch.programs import (
     Inference,
     Training,
@@ -54,7 +54,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "torch") or _precision(cell) or _compiler(cell)
+    found = answers.precision(cell, "torch") or answers.recompute(cell)
+    return found or _precision(cell) or _compiler(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -142,10 +143,10 @@ def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
     # fp16 on a CPU is emulated: one product of 1024 took 3.5 s, and says nothing of the machine.
     if unsupported(dataclasses.replace(cell, precision=precision, format="")) is not None:
         return None
-    return programs.matmul(cell, precision, n)
+    return kernels.matmul(cell, precision, n)
 
 
-stream = programs.stream
+stream = kernels.stream
 
 
 def peak_device_bytes(cell: Cell) -> int | None:

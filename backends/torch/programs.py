@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from backends.torch import recompute
 from backends.torch.precision import dtypes
-from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -179,26 +179,3 @@ def optimizer(asked: Optimizer, model: nn.Module, *, fused: bool) -> torch.optim
         return torch.optim.SGD(model.parameters(), momentum=asked.momentum, **common)
     betas = (asked.beta1, asked.beta2)
     return torch.optim.AdamW(model.parameters(), betas=betas, eps=asked.eps, **common)
-
-
-def matmul(cell: Cell, precision: str, n: int) -> Kernel:
-    """An n x n x n matrix product in one precision."""
-    tf32 = precision == "tf32"
-    where: Any = {"device": device(cell), "dtype": DTYPES.get(precision, torch.float32)}
-    # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
-    left, right, out = (torch.rand(n, n, **where) for _ in range(3))
-
-    def product() -> Tensor:
-        settings = torch.backends.cuda.matmul
-        before, settings.allow_tf32 = settings.allow_tf32, tf32
-        torch.mm(left, right, out=out)
-        settings.allow_tf32 = before
-        return out
-
-    return Kernel(product, lambda _: synchronize(cell))
-
-
-def stream(cell: Cell, n: int) -> Kernel:
-    """Adds 1 to n float32 numbers."""
-    source, out = (torch.ones(n, device=device(cell)) for _ in range(2))
-    return Kernel(lambda: torch.add(source, 1.0, out=out), lambda _: synchronize(cell))

@@ -186,6 +186,23 @@ def overflow(task: Task) -> dict[str, Any]:
     return runs
 
 
+def recompute(task: Task) -> dict[str, Any]:
+    """Losses, and logits after the steps, with and without activation checkpointing."""
+    found = {}
+    for name, cell in {**task.cells, "recomputed": task.cell}.items():
+        task.adapter.setup(cell)
+        program = task.build(cell)
+        losses = []
+        for _ in range(STEPS):
+            program.train_step()
+            losses.append(program.loss())
+        program.infer(GATE)
+        blocks = program.facts().get("recompute")
+        found[name] = {"losses": losses, "logits": program.logits().tolist(), "blocks": blocks}
+        program.close()
+    return found
+
+
 def stepwise(program: Any) -> list[float]:
     losses = []
     for _ in range(STEPS):
@@ -301,7 +318,9 @@ def close(program: Any) -> list[str]:
     return [name for name, reference in watched.items() if reference() is not None]
 
 
-CHECKS = {one.__name__: one for one in (describe, train, dtypes, overflow, export, read, check)}
+CHECKS = {
+    one.__name__: one for one in (describe, train, dtypes, overflow, recompute, export, read, check)
+}
 
 
 def main(argv: list[str]) -> None:
