@@ -22,7 +22,6 @@ EMULATED = {
 }
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "backend",
     [
@@ -31,8 +30,9 @@ EMULATED = {
         if BACKENDS[name].trains
     ],
 )
-def test_the_types_are_read_back(ask: Ask, backend: str, precision: str) -> None:
-    found = ask("dtypes", cell(backend, "transformer", precision=precision))
+def test_the_types_are_read_back(ask: Ask, backend: str) -> None:
+    """Those of fp32 are looked at where it trains anyway (test_adapters.py)."""
+    found = ask("dtypes", cell(backend, "transformer", precision="bf16"))
     if said := found.get("unsupported"):
         pytest.skip(said)
     assert found["before"] is None, "nothing was computed yet"
@@ -40,7 +40,7 @@ def test_the_types_are_read_back(ask: Ask, backend: str, precision: str) -> None
     assert set(after) == USES
     # Mixed precision keeps the weights, and what updates them, in float32.
     assert after["parameters"] == after["optimizer"] == "float32"
-    assert after["compute"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
+    assert after["compute"] == "bfloat16"
     assert "float32" in after["reduce"]
 
 
@@ -58,13 +58,17 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale(
     usual = BACKENDS[backend].usual
     named = [f"{key}={value}" for key, value in settings.items()]
     mode = next((usual[name] for name in named if name in usual), BACKENDS[backend].modes[0])
-    runs = ask("overflow", cell(backend, "cnn", precision="fp16", settings=settings, mode=mode))
+    # Few samples: emulated, the workload's own 32 took half a minute.
+    asked = cell(backend, "cnn", precision="fp16", settings=settings, mode=mode, batch=4)
+    runs = ask("overflow", asked)
     types = runs["whole"]["dtypes"]
     assert types["compute"] == "float16"
     assert types["parameters"] == types["optimizer"] == "float32"
     whole, spoilt = runs["whole"]["seen"], runs["spoilt"]["seen"]
-    assert spoilt[:2] == whole[:2]
+    # Nearly: MindSpore's threads add in an order of their own, and the seventh digit differs.
+    same = [(float(loss), scale) for loss, scale in (*spoilt[:2], spoilt[3])]
+    assert [loss for loss, _ in same] == pytest.approx([float(loss) for loss, _ in whole], rel=1e-5)
+    assert [scale for _, scale in same[:2]] == [scale for _, scale in whole[:2]]
     (loss, scale), (_, lowered) = spoilt[1:3]
     assert lowered == scale / 2
-    assert loss != whole[2][0], "the batches differ, so must their losses"
-    assert spoilt[3][0] == whole[2][0], "the weights are those before the overflow"
+    assert float(loss) != pytest.approx(float(whole[2][0]), rel=1e-4), "the batches must differ"

@@ -26,7 +26,7 @@ TRACKS = {"mindspore": "tuned"}  # out-of-box its convolutions take 100 times as
 )
 def test_the_cnn_trains_on_two_devices_as_on_one(backend: str, tmp_path: Path) -> None:
     out = tmp_path / "two.csv"
-    asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1"]
+    asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1", "--batch", "8"]
     asked += ["--track", TRACKS.get(backend, "out-of-box")]
     done = run_tiny(backend, *asked, out=out)
     assert done.returncode == 0, done.stdout + done.stderr
