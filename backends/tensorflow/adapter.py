@@ -90,7 +90,8 @@ def setup(cell: Cell) -> None:
         tf.config.set_visible_devices([], "GPU")
     parallel.start(cell)
     tf.config.threading.set_intra_op_parallelism_threads(cell.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Replicas are operations of one graph: each needs a thread to run beside the others.
+    tf.config.threading.set_inter_op_parallelism_threads(cell.world_size)
     tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")
     keras.config.set_dtype_policy(POLICIES[cell.precision])
 
