@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import workloads
 from backends.registry import BACKENDS
 from bench import envs, scratch
@@ -31,6 +33,12 @@ def selected() -> list[str]:
     """$BENCH_BACKENDS: a comma list or ``all``; unset, the usual ones."""
     named = os.environ.get("BENCH_BACKENDS") or ",".join(DEFAULT_BACKENDS)
     return choose("backend", named, BACKENDS)
+
+
+def training() -> list[Any]:
+    """Those of the selected that train, as a test's parameters."""
+    names = [name for name in selected() if BACKENDS[name].trains]
+    return [pytest.param(name, marks=pytest.mark.backend(name)) for name in names]
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.registry import BACKENDS
-from tests.contract.asking import cell, selected
+from tests.contract.asking import cell, selected, training
 from tests.contract.conftest import Ask
 
 USES = {"parameters", "compute", "reduce", "optimizer"}
@@ -22,14 +22,7 @@ EMULATED = {
 }
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        pytest.param(name, marks=pytest.mark.backend(name))
-        for name in selected()
-        if BACKENDS[name].trains
-    ],
-)
+@pytest.mark.parametrize("backend", training())
 def test_the_types_are_read_back(ask: Ask, backend: str) -> None:
     """Those of fp32 are looked at where it trains anyway (test_adapters.py)."""
     found = ask("dtypes", cell(backend, "transformer", precision="bf16"))

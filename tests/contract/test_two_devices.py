@@ -8,7 +8,7 @@ import pytest
 
 from backends.registry import BACKENDS
 from bench.rows import files
-from tests.contract.asking import run_tiny, selected
+from tests.contract.asking import run_tiny, training
 
 OF_THE_WHOLE_BATCH = ("jax", "keras")
 """Their means run over arrays that are divided; in the others each device has statistics."""
@@ -16,14 +16,7 @@ OF_THE_WHOLE_BATCH = ("jax", "keras")
 TRACKS = {"mindspore": "tuned"}  # out-of-box its convolutions take 100 times as long
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        pytest.param(name, marks=pytest.mark.backend(name))
-        for name in selected()
-        if BACKENDS[name].trains
-    ],
-)
+@pytest.mark.parametrize("backend", training())
 def test_the_cnn_trains_on_two_devices_as_on_one(backend: str, tmp_path: Path) -> None:
     out = tmp_path / "two.csv"
     asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1", "--batch", "8"]
