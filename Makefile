@@ -128,7 +128,7 @@ doctor: $(STAMP)  ## what is there, what is missing and how to mend it
 	@$(PY) -m bench doctor
 
 reference: $(STAMP)  ## make the committed reference traces anew (float64 torch)
-	for model in cnn transformer; do for size in tiny small base; do \
+	for model in cnn transformer; do for size in tiny small base large; do \
 	    $(PY) -m workloads.prepare $$model $$size --materials; done; done
 	python=$$($(PY) -m bench.envs torch cpu); $$python -m backends.torch.reference
 

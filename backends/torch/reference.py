@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     try:
         for model in asked.model or weights.HEADS:
-            for size in asked.size or ("tiny", "small", "base"):
+            for size in asked.size or workloads.SIZES:
                 make(model, size)
     except BenchError as error:
         sys.stderr.write(f"{error}\n")

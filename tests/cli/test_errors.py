@@ -14,7 +14,10 @@ from tests.harness import main as run
         (["--backend", "trch"], "unknown backend 'trch': did you mean 'torch'?"),
         (["--workload", "cnns"], "unknown workload 'cnns': did you mean 'cnn'?"),
         (["--size", "smal"], "unknown size 'smal': did you mean 'small'?"),
-        (["--size", "large"], "size 'large' is not there yet"),
+        (
+            ["--workload", "capability", "--size", "large"],
+            "size 'large' is not there yet for capability: use tiny, small",
+        ),
         (["--device", "cdua"], "unknown device 'cdua': did you mean 'cuda'?"),
         (["--precision", "bf61"], "unknown precision 'bf61': did you mean 'bf16'?"),
         (["--mode", "eagre"], "unknown mode 'eagre': did you mean 'eager'?"),

@@ -21,12 +21,13 @@ from workloads import flops
 
 COUNTERS = Path(__file__).with_name("counters.py")
 WITHIN = 0.02
-MODELS = ("cnn", "transformer")
+BASE = [("cnn", "base"), ("transformer", "base")]
+LARGE = [("cnn", "large"), ("transformer", "large")]
 
 
-def dims_of(model: str) -> Dims:
+def dims_of(model: str, size: str) -> Dims:
     """The sizes that GPUs run; two layers of the encoder, for all are alike."""
-    dims = workloads.size(model, model, "base").dims
+    dims = workloads.size(model, model, size).dims
     if isinstance(dims, CnnDims):
         return dims
     return dataclasses.replace(dims, layers=2, vocab=1000)
@@ -81,9 +82,9 @@ needs_jax = pytest.mark.skipif("jax" not in selected(), reason="jax is not selec
 
 
 @needs_torch
-@pytest.mark.parametrize("model", MODELS)
-def test_torchs_counter_counts_the_same(model: str, tmp_path: Path) -> None:
-    dims = dims_of(model)
+@pytest.mark.parametrize(("model", "size"), BASE + LARGE)
+def test_torchs_counter_counts_the_same(model: str, size: str, tmp_path: Path) -> None:
+    dims = dims_of(model, size)
     forward, training = counted("torch", dims, tmp_path)
     assert forward == flops.per_sample(dims, training=False)
     # The first convolution's input has no gradient: one of the three passes is a little shorter.
@@ -91,9 +92,11 @@ def test_torchs_counter_counts_the_same(model: str, tmp_path: Path) -> None:
 
 
 @needs_jax
-@pytest.mark.parametrize("model", MODELS)
-def test_xlas_cost_analysis_counts_the_same_but_padding(model: str, tmp_path: Path) -> None:
-    dims = dims_of(model)
+@pytest.mark.parametrize(("model", "size"), BASE)
+def test_xlas_cost_analysis_counts_the_same_but_padding(
+    model: str, size: str, tmp_path: Path
+) -> None:
+    dims = dims_of(model, size)
     forward, training = counted("jax", dims, tmp_path)
     unseen = padding(dims) if isinstance(dims, CnnDims) else 0
     assert forward == pytest.approx(flops.per_sample(dims, training=False) - unseen, rel=WITHIN)

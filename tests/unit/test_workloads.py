@@ -57,7 +57,7 @@ def test_noise_is_the_same_every_time_and_has_every_shape():
 
 
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
-@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+@pytest.mark.parametrize("size", workloads.SIZES)
 def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size):
     own, export = workloads.size(model, model, size), workloads.size("export", model, size)
     assert (export.dims, export.optimizer) == (own.dims, own.optimizer)
@@ -71,8 +71,10 @@ def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size)
         (("cn", "cnn", "tiny"), "unknown workload 'cn': did you mean 'cnn'?"),
         (("cnn", "transformer", "tiny"), "unknown model of workload cnn 'transformer'"),
         (("cnn", "cnn", "smal"), "unknown size 'smal': did you mean 'small'?"),
-        (("cnn", "cnn", "large"), "size 'large' is not there yet for cnn: use tiny, small, base"),
-        (("export", "cnn", "large"), "size 'large' is not there yet for export"),
+        (
+            ("capability", "transformer", "large"),
+            "size 'large' is not there yet for capability: use tiny, small",
+        ),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(asked, message):

@@ -143,13 +143,15 @@ def _trainable(shapes):
 
 # 11,173,962: the ResNet-18 with a 3 x 3 stem and ten classes that is usual on CIFAR-10.
 # 22,713,986: MiniLM-L6-H384's published 22,713,216 and a classifier of 384 * 2 + 2.
-# 25,557,032: torchvision's resnet50.
+# 25,557,032 and 60,192,808: torchvision's resnet50 and resnet152.
 def test_shapes_have_the_published_numbers_of_parameters():
     assert _trainable(weights.shapes(workloads.size("cnn", "cnn", "small").dims)) == 11_173_962
     encoder = workloads.size("transformer", "transformer", "small").dims
     assert _trainable(weights.shapes(encoder)) == 22_713_986
     resnet50 = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
     assert _trainable(weights.shapes(resnet50)) == 25_557_032
+    resnet152 = workloads.size("cnn", "cnn", "large").dims
+    assert _trainable(weights.shapes(resnet152)) == 60_192_808
 
 
 def test_initialisation_has_the_stated_scale():
@@ -161,6 +163,17 @@ def test_initialisation_has_the_stated_scale():
     assert (made["bn1.running_mean"] == 0).all()
     assert (made["layer2.0.downsample.1.running_var"] == 1).all()
     assert {array.dtype.name for array in made.values()} == {"float32"}
+
+
+def test_each_block_of_a_deep_network_starts_damped():
+    """50 blocks that add a fiftieth of the variance each, the shortcuts and the stem untouched."""
+    made = weights.seeded(workloads.size("cnn", "cnn", "large").dims, name="cnn-large")
+    ends = {
+        key for key, value in made.items() if ".weight" in key and (value == value.flat[0]).all()
+    }
+    damped = {key for key in ends if made[key].flat[0] != 1}
+    assert damped == {key for key in made if key.endswith(".bn3.weight")}
+    assert sum(float(made[key].flat[0]) ** 2 for key in damped) == pytest.approx(1)
 
 
 def test_saved_tensors_are_read_back_and_aligned(tmp_path):
