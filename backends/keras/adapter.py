@@ -21,7 +21,6 @@ NAME = "keras"
 DIST = "keras"
 launch = contract.one_process
 allreduce = parallel.allreduce
-peak_device_bytes = contract.no_device_bytes
 
 POLICIES = {"fp32": "float32", "tf32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
@@ -117,3 +116,7 @@ def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
 
 def stream(cell: Cell, n: int) -> Kernel:
     return programs.stream(n)
+
+
+def peak_device_bytes(cell: Cell) -> int | None:
+    return None if cell.device == "cpu" else engine().peak_bytes()

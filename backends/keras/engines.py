@@ -75,6 +75,11 @@ class Jax(Engine):
     def sync(self, model: keras.Model) -> None:
         model.jax_state_sync()
 
+    def peak_bytes(self) -> int | None:
+        """Of the device that needed most; a CPU does not count."""
+        stats = [one.memory_stats() for one in self.tool.devices()]
+        return max((one["peak_bytes_in_use"] for one in stats if one), default=None)
+
     def wait(self) -> None:
         """All arrays, because during fit only fit knows where the newest weights are."""
         self.tool.block_until_ready(self.tool.live_arrays())
@@ -121,6 +126,11 @@ class TensorFlow(Engine):
         data = self.tool.data
         return data.Dataset.from_tensor_slices(stacked).repeat().prefetch(data.AUTOTUNE)
 
+    def peak_bytes(self) -> int | None:
+        known = self.tool.config.experimental.get_memory_info
+        count = len(self.tool.config.list_logical_devices("GPU"))
+        return max((int(known(f"GPU:{index}")["peak"]) for index in range(count)), default=None)
+
     def wait(self) -> None:
         self.tool.test.experimental.sync_devices()
 
@@ -159,6 +169,9 @@ class Torch(Engine):
     def place(self, array: np.ndarray) -> Tensor:
         placed = self.tool.from_numpy(array.copy())  # torch has no read-only tensors
         return placed.to(self._device())
+
+    def peak_bytes(self) -> int | None:
+        return self.tool.cuda.max_memory_allocated() if self._device() == "cuda" else None
 
     def wait(self) -> None:
         """A CPU's operators return when they are done."""
