@@ -12,6 +12,7 @@ from jax.extend.backend import clear_backends
 
 from backends import answers
 from backends.jax import (
+    attention,
     collectives,
     exports,
     models,
@@ -93,6 +94,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
     recompute.apply(cell, model)
+    attention.apply(cell, model)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     if cell.trains:

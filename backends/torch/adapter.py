@@ -13,7 +13,15 @@ from pathlib import Path
 import torch
 
 from backends import answers
-from backends.torch import exports, kernels, models, parallel, precision, recompute
+from backends.torch import (
+    attention,
+    exports,
+    kernels,
+    models,
+    parallel,
+    precision,
+    recompute,
+)
 from backends.torch.programs import (
     Inference,
     Training,
@@ -117,6 +125,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
     recompute.apply(cell, model)
+    attention.apply(cell, model, batches)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backends.torch import recompute
+from backends.torch import attention, recompute
 from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -101,6 +101,8 @@ class Inference(Program):
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
         facts.update(recompute.facts(self.model))
+        dtype, where = DTYPES.get(self.cell.precision, torch.float32), device(self.cell)
+        facts.update(attention.facts(self.cell, self.model, dtype=dtype, where=where))
         for layer in self.model.modules():
             # A 1x1 kernel is contiguous in both formats and tells nothing.
             if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
