@@ -36,7 +36,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
-            settings={"recompute": ("on",)},
+            settings={"recompute": ("on",), "cuda_graphs": ("on",)},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},

@@ -15,6 +15,7 @@ import torch
 from backends import answers
 from backends.torch import (
     attention,
+    cuda_graphs,
     exports,
     kernels,
     models,
@@ -63,7 +64,7 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "torch") or answers.recompute(cell)
-    return found or _precision(cell) or _compiler(cell)
+    return found or _precision(cell) or cuda_graphs.unsupported(cell) or _compiler(cell)
 
 
 def _precision(cell: Cell) -> str | None:

@@ -20,7 +20,7 @@ def only(backend: str) -> pytest.MarkDecorator:
 
 def asked(ask: Ask, backend: str, check: str) -> dict:
     tuned = cell(backend, "transformer", device="cuda", precision="bf16", track="tuned")
-    return ask(f"attending:{check}", cell(backend, "transformer"), cells={"tuned": tuned})
+    return ask(f"on_gpu:{check}", cell(backend, "transformer"), cells={"tuned": tuned})
 
 
 @only("torch")

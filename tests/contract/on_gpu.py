@@ -1,6 +1,6 @@
-"""Checks of attention under a backend's own interpreter, each named ``attending:NAME``.
+"""Checks of what is asked of a GPU, under a backend's own interpreter: ``on_gpu:NAME``.
 
-Neither needs a GPU: torch's operators are watched, and JAX lowers a function for a GPU on any
+None needs a GPU: torch's operators are watched, and JAX lowers a function for a GPU on any
 machine once it is told that there is cuDNN.
 """
 
@@ -101,6 +101,21 @@ def trace_keras(task: Any) -> dict[str, Any]:
         models.load_weights(model, safetensors.read(task.files["weights"]))
         logits.append(np.asarray(model(inputs_of(cell, task.batches().train[0]))))
     return {**found, "off": float(abs(logits[0] - logits[1]).max())}
+
+
+def compile_torch(task: Any) -> dict[str, Any]:
+    """What an adapter answers to cells with CUDA graphs, and torch.compile is told for them."""
+    import torch
+
+    from backends.torch import programs
+
+    told: list[Any] = []
+    torch.compile = lambda model, **how: told.append(how) or model
+    model = torch.nn.Linear(2, 2)
+    for cell in (task.cell, task.cells["able"]):
+        programs.compiled(cell, model)
+    said = {name: task.adapter.unsupported(cell) for name, cell in task.cells.items()}
+    return {"told": told, "said": said}
 
 
 def _both(task: Any) -> list[Cell]:
