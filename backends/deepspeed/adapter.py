@@ -15,7 +15,7 @@ from torch import distributed
 
 from backends.deepspeed import ops
 from backends.torch import adapter as plain
-from backends.torch import attention, recompute
+from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
 
 ops.ready()  # before DeepSpeed is imported, which reads it
@@ -96,6 +96,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     network = torch_models.make(cell.dims)
     torch_models.load_weights(network, weights)
+    network = batchnorm.apply(cell, network)
     recompute.apply(cell, network)
     attention.apply(cell, network, batches)
     # The weights stay contiguous in either track: ZeRO flattens them, and it cannot even send

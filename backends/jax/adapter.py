@@ -43,6 +43,7 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "JAX") or answers.recompute(cell)
+    found = found or answers.batchnorm(cell)  # else it is so already
     return found or _precision(cell.precision, cell.device)
 
 

@@ -38,7 +38,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
+    found = answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
+    return found or answers.batchnorm(cell)  # on JAX's devices it is so already
 
 
 def _precision(cell: Cell) -> str | None:

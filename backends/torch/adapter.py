@@ -15,6 +15,7 @@ import torch
 from backends import answers
 from backends.torch import (
     attention,
+    batchnorm,
     cuda_graphs,
     exports,
     kernels,
@@ -64,7 +65,8 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "torch") or answers.recompute(cell)
-    return found or _precision(cell) or cuda_graphs.unsupported(cell) or _compiler(cell)
+    found = found or cuda_graphs.unsupported(cell) or batchnorm.unsupported(cell)
+    return found or _precision(cell) or _compiler(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -123,6 +125,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
+    model = batchnorm.apply(cell, model)
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
     recompute.apply(cell, model)

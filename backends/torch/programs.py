@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backends.torch import attention, cuda_graphs, recompute
+from backends.torch import attention, batchnorm, cuda_graphs, recompute
 from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -102,7 +102,7 @@ class Inference(Program):
         if not self.__dict__:
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
-        facts.update(recompute.facts(self.model))
+        facts.update(recompute.facts(self.model) | batchnorm.facts(self.model))
         dtype, where = DTYPES.get(self.cell.precision, torch.float32), device(self.cell)
         facts.update(attention.facts(self.cell, self.model, dtype=dtype, where=where))
         for layer in self.model.modules():

@@ -118,6 +118,31 @@ def compile_torch(task: Any) -> dict[str, Any]:
     return {"told": told, "said": said}
 
 
+def convert_torch(task: Any) -> dict[str, Any]:
+    """A converted cnn that recomputes, against the plain one: names, layers, and running means
+    after a step. One process synchronises with nobody, so a CPU can do it.
+    """
+    import torch
+
+    from backends.torch import batchnorm, models, recompute
+
+    found: dict[str, Any] = {}
+    for name, cell in {"plain": task.cell, **task.cells}.items():
+        model = models.make(cell.dims)
+        models.load_weights(model, safetensors.read(task.files["weights"]))
+        model = batchnorm.apply(cell, model).train()
+        recompute.apply(cell, model)
+        image = torch.from_numpy(np.array(task.batches().train[0]["image"]))
+        model(image).sum().backward()
+        means = [one for key, one in model.named_buffers() if key.endswith("running_mean")]
+        found[name] = {
+            "names": list(model.state_dict()),
+            "layers": batchnorm.facts(model).get("batchnorm_synchronised", 0),
+            "means": torch.cat(means).tolist(),
+        }
+    return found
+
+
 def _both(task: Any) -> list[Cell]:
     """Out of the box and tuned, on a GPU in half precision."""
     tuned = task.cells["tuned"]
