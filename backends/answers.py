@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
+from backends.ranks import BATCHNORM
 from bench.contract import Cell, Settings
 
 TASKS = Path("/proc/self/task")
@@ -66,6 +67,17 @@ def recompute(cell: Cell) -> str | None:
     """Activation checkpointing, where there are no activations to keep."""
     if "recompute" in cell.settings and not cell.trains:
         return "recompute=on trades memory for time in training, and this cell only infers"
+    return None
+
+
+def batchnorm(cell: Cell) -> str | None:
+    """BatchNorm over several devices, where there is none or only one."""
+    if BATCHNORM not in cell.settings:
+        return None
+    if cell.model != "cnn" or not cell.trains:
+        return "batchnorm=synchronised is of training, and of the cnn: nothing else has statistics"
+    if cell.world_size == 1:
+        return "one device sees the whole batch anyway: batchnorm=synchronised needs a second one"
     return None
 
 

@@ -6,6 +6,8 @@ import socket
 
 from bench.contract import Batches, Cell
 
+BATCHNORM = "batchnorm"
+
 
 def free_port() -> int:
     """A port that was free a moment ago, for launchers that would take a fixed one."""
@@ -14,9 +16,14 @@ def free_port() -> int:
     return port
 
 
+def synchronised(cell: Cell) -> bool:
+    """Whether BatchNorm shall see the samples of all devices."""
+    return cell.settings.get(BATCHNORM) == "synchronised"
+
+
 def replicas(cell: Cell) -> int:
     """Where every device has BatchNorm statistics of its own; only the CNN has any."""
-    return cell.world_size if cell.model == "cnn" else 1
+    return cell.world_size if cell.model == "cnn" and not synchronised(cell) else 1
 
 
 def share(cell: Cell, batches: Batches, *, rank: int) -> Batches:

@@ -15,8 +15,8 @@ from torch import distributed
 
 from backends.deepspeed import ops
 from backends.torch import adapter as plain
+from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
-from backends.torch import recompute
 
 ops.ready()  # before DeepSpeed is imported, which reads it
 
@@ -96,7 +96,9 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     network = torch_models.make(cell.dims)
     torch_models.load_weights(network, weights)
+    network = batchnorm.apply(cell, network)
     recompute.apply(cell, network)
+    attention.apply(cell, network, batches)
     # The weights stay contiguous in either track: ZeRO flattens them, and it cannot even send
     # others at the start ("self.stride(-1) must be 1"). In the tuned track the images are not.
     network = network.to(device(cell))

@@ -12,6 +12,7 @@ from jax.extend.backend import clear_backends
 
 from backends import answers
 from backends.jax import (
+    attention,
     collectives,
     exports,
     models,
@@ -42,6 +43,7 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "JAX") or answers.recompute(cell)
+    found = found or answers.batchnorm(cell)  # else it is so already
     return found or _precision(cell.precision, cell.device)
 
 
@@ -93,6 +95,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
     recompute.apply(cell, model)
+    attention.apply(cell, model)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     if cell.trains:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from backends.jax.attention import attend
 from backends.jax.parts import Parts, call
 from bench.contract import EncoderDims
 
@@ -34,7 +34,12 @@ class Embeddings(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-    """Multi-head attention before its output projection; [B, S, W] -> [B, S, W]."""
+    """Multi-head attention before its output projection; [B, S, W] -> [B, S, W].
+
+    implementation: JAX's name for it; None: its default.
+    """
+
+    implementation: str | None = None
 
     def __init__(self, parts: Parts) -> None:
         width = parts.dims.width
@@ -48,7 +53,7 @@ class SelfAttention(nnx.Module):
             layer(x).reshape(*x.shape[:2], self.heads, -1)
             for layer in (self.query, self.key, self.value)
         )
-        return jax.nn.dot_product_attention(query, key, value, mask=mask).reshape(x.shape)
+        return attend(query, key, value, mask, self.implementation).reshape(x.shape)
 
 
 class Output(nnx.Module):

@@ -20,7 +20,7 @@ from flax import nnx
 from jax import Array
 
 from backends import answers
-from backends.jax import recompute
+from backends.jax import attention, recompute
 from backends.jax.split import Arrays, Inputs, Split, arrays
 from backends.jax.steps import first_scale, make_scaled_step, make_step
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
@@ -149,9 +149,11 @@ class Training(Inference):
         # Optax's optimizers are functions: what they are shows in the states that they keep.
         states = jax.tree.leaves(moments, is_leaf=lambda node: hasattr(node, "_fields"))
         facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+        state = (self.params, self.rest, self.moments)
         if recompute.asked(self.cell):
-            state = (self.params, self.rest, self.moments)
             facts.update(recompute.facts(self.step, *state, *self.shapes))
+        if self.cell.model == "transformer" and self.gradients:  # it is traced already
+            facts["attention"] = attention.kernel(self.step.trace(*state, *self.shapes).jaxpr)
         return facts
 
     def dtypes(self, **trained: Iterable[Any]) -> Settings:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from backends import answers
-from backends.keras import exports, models, parallel, programs
+from backends.keras import attention, exports, models, parallel, programs
 from backends.keras.engines import ENGINES, engine
 from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
@@ -37,7 +37,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
+    found = answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
+    return found or answers.batchnorm(cell)  # on JAX's devices it is so already
 
 
 def _precision(cell: Cell) -> str | None:
@@ -89,7 +90,7 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
-    model = models.make(cell.dims)
+    model = models.make(cell.dims, square=attention.square(cell))
     models.load_weights(model, weights)
     return Training(cell, model, batches) if cell.trains else Inference(cell, model, batches)
 

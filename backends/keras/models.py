@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from backends.keras import attention
 from backends.layouts import Layout, fill
 from bench.contract import CnnDims, Dims, EncoderDims, Settings, Weights
 
@@ -33,11 +34,14 @@ LAYOUT = Layout(
 )
 
 
-def make(dims: Dims) -> keras.Model:
-    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32."""
+def make(dims: Dims, *, square: bool = False) -> keras.Model:
+    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32.
+
+    square: the mask becomes one of each query, [B, S, S].
+    """
     if isinstance(dims, CnnDims):
         return cnn(dims)
-    return encoder(dims, length=dims.sequence)
+    return encoder(dims, length=dims.sequence, square=square)
 
 
 def cnn(dims: CnnDims) -> keras.Model:
@@ -111,12 +115,12 @@ def classify(x: Tensor, classes: int, name: str) -> Tensor:
     return layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 
-def encoder(dims: EncoderDims, *, length: int | None) -> keras.Model:
+def encoder(dims: EncoderDims, *, length: int | None, square: bool = False) -> keras.Model:
     """length: tokens of a sample; None: of any number."""
     ids = keras.Input((length,), dtype="int32", name="ids")
     mask = keras.Input((length,), dtype="int32", name="mask")
     x = embed(ids, dims)
-    real = ops.expand_dims(ops.cast(mask, "bool"), 1)  # broadcast over query positions
+    real = attention.real(mask, square=square)
     for index in range(dims.layers):
         x = layer(x, real, dims, f"encoder-layer-{index}")
     x = layers.Dense(dims.width, activation="tanh", name="pooler-dense")(x[:, 0])

@@ -53,6 +53,7 @@ def facts(model: keras.Model) -> Settings:
     asked = distribution.distribution()
     if asked is None:
         return {}
+    engine().sync(model)  # during fit the values are fit's
     variables = [*model.variables, *model.optimizer.variables]
     divided = [one for one in variables if not one.value.is_fully_replicated]
     return {

@@ -13,8 +13,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from backends.lightning.parallel import Parallel
 from backends.lightning.programs import PRECISIONS, Training, wrapped
 from backends.torch import adapter as plain
+from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
-from backends.torch import recompute
 from backends.torch.parallel import SHARDED
 from backends.torch.precision import product
 from backends.torch.programs import DTYPES, Inference, device, memory_format
@@ -70,7 +70,9 @@ def precision(cell: Cell) -> Precision:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     network = torch_models.make(cell.dims)
     torch_models.load_weights(network, weights)
+    network = batchnorm.apply(cell, network)
     recompute.apply(cell, network)
+    attention.apply(cell, network, batches)
     network = network.to(device=device(cell), memory_format=memory_format(cell))
     network.train(cell.trains)
     if cell.trains:

@@ -12,6 +12,7 @@ from mindspore import Tensor, nn
 from mindspore.experimental import optim
 
 from backends import answers
+from backends.attention import COMPOSED
 from backends.mindspore import precision
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
@@ -108,6 +109,8 @@ class Training(Inference):
         if not facts:
             return facts
         facts["optimizer"] = type(self.optimizer).__name__
+        if self.cell.model == "transformer":
+            facts["attention"] = COMPOSED  # by the encoder itself: the fused operator is Ascend's
         if self.scaler is not None:
             facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
         if self.gradient is None:  # no step yet

@@ -12,6 +12,7 @@ from mxnet.contrib import amp
 from mxnet.gluon import nn
 
 from backends import answers
+from backends.attention import COMPOSED
 from backends.mxnet import exports, models, parallel, precision, programs
 from backends.mxnet.precision import NAMES_OF, context, dtype_name, prepared
 from backends.mxnet.programs import Inference, Training, n_params, place
@@ -81,6 +82,8 @@ def effective(cell: Cell) -> Settings:
         "onednn": features.is_enabled("MKLDNN"),
         **precision.effective(cell),
     }
+    if cell.trains and cell.model == "transformer":
+        facts["attention"] = COMPOSED  # by the encoder itself
     if _openblas.exists():
         facts["openblas_threads"] = ctypes.CDLL(str(_openblas)).openblas_get_num_threads()
     return facts

@@ -37,7 +37,7 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Paddle") or _precision(cell)
+    return answers.precision(cell, "Paddle") or _precision(cell) or parallel.batchnorm(cell)
 
 
 def _precision(cell: Cell) -> str | None:

@@ -15,8 +15,9 @@ from paddle import distributed, nn
 from paddle.distributed import fleet
 from paddle.jit.dy2static.program_translator import StaticFunction
 
+from backends import answers
 from backends.paddle.programs import Training
-from backends.ranks import replicas, share
+from backends.ranks import replicas, share, synchronised
 from bench.contract import Batches, Cell, Kernel, Settings
 from bench.rendezvous import Rendezvous
 
@@ -54,6 +55,16 @@ def start(cell: Cell) -> None:
         distributed.init_parallel_env()
 
 
+def batchnorm(cell: Cell) -> str | None:
+    """Why BatchNorm cannot be synchronised, in words."""
+    if found := answers.batchnorm(cell):
+        return found
+    if synchronised(cell) and cell.device == "cpu":
+        said = "The kernel `sync_batch_norm` is not registered."  # as Paddle says it on a CPU
+        return f'paddle.nn.SyncBatchNorm is for GPUs: "{said}"'
+    return None
+
+
 def allreduce(cell: Cell, n: int) -> Kernel | None:
     """Sums n float32 numbers over the processes, in place."""
     if cell.world_size == 1:
@@ -67,6 +78,8 @@ class Parallel(Training):
 
     def __init__(self, cell: Cell, model: nn.Layer, batches: Batches) -> None:
         part = share(cell, batches, rank=distributed.get_rank())
+        if synchronised(cell):
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if cell.mode == "compiled":
             model = paddle.jit.to_static(model, full_graph=True)  # its own forward, from now on
         sharded = SHARDED in cell.settings
@@ -92,6 +105,9 @@ class Parallel(Training):
         if facts:
             facts["compiled"] = isinstance(self.model.forward, StaticFunction)
             facts["parallel"] = type(self.forward).__name__
+            layers = self.model.sublayers()
+            if count := sum(isinstance(one, nn.SyncBatchNorm) for one in layers):
+                facts["batchnorm_synchronised"] = count
             facts["communication"] = distributed.get_backend().lower()
             # After the first step a moment lies here, or with another process.
             here = sum("moment1" in name for name in self.optimizer.state_dict())

@@ -15,6 +15,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
 from backends import answers
+from backends.paddle import attention
 from backends.paddle.devices import DTYPES, autocast, synchronize, tf32
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -130,6 +131,7 @@ class Training(Inference):
         if not facts:
             return facts
         facts["optimizer"] = type(self.optimizer).__name__
+        facts.update(attention.facts(self.cell))
         if self.scaler is not None and (state := self.scaler.state_dict()):
             facts["loss_scale"] = float(state["scale"].item())
         return {**facts, **self.dtypes()}

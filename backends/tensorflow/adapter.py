@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from backends import answers
 from backends.keras import models as keras_models
+from backends.ranks import synchronised
 from backends.tensorflow import exports, lite, parallel, programs
 from backends.tensorflow.lite import Lite
 from backends.tensorflow.programs import DTYPES, Inference, Training, compiled
@@ -57,7 +58,7 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "TensorFlow") or _precision(cell)
-    return found or _format(cell) or _served(cell)
+    return found or _format(cell) or _served(cell) or _batchnorm(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -72,6 +73,14 @@ def _served(cell: Cell) -> str | None:
     if parallel.SHARDED in cell.settings and cell.mode != "graph":
         # Compiled: "KernelAndDeviceOp does not support EagerFunctionParams".
         return "a coordinator has its workers run graphs: TensorFlow schedules nothing else there"
+    return None
+
+
+def _batchnorm(cell: Cell) -> str | None:
+    if found := answers.batchnorm(cell):
+        return found
+    if synchronised(cell) and cell.mode == "compiled":
+        return "XLA compiles what one replica computes: it has no sum over replicas within it"
     return None
 
 

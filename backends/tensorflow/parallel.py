@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from backends.keras import models as keras_models
-from backends.ranks import replicas
+from backends.ranks import replicas, synchronised
 from backends.tensorflow import servers
 from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts
 from bench.contract import Batches, Cell, Kernel, Settings, Weights
@@ -37,7 +37,16 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
     with strategy.scope():
         model = keras_models.make(cell.dims)
         keras_models.load_weights(model, weights)
+        if synchronised(cell):
+            synchronise(model)
         return Parallel(cell, model, batches, strategy=strategy)
+
+
+def synchronise(model: keras.Model) -> None:
+    """As Keras's ``BatchNormalization(synchronized=True)``, which is asked for at each call."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
 def mirrored(cell: Cell) -> tf.distribute.MirroredStrategy:
@@ -47,9 +56,12 @@ def mirrored(cell: Cell) -> tf.distribute.MirroredStrategy:
 
 def allreduce(cell: Cell, n: int) -> Kernel | None:
     """Sums n float32 numbers over the replicas. Parameter servers have no such sum; and in eager
-    mode the sums of another strategy would be taken for those of the one that has trained.
+    mode, or with synchronised statistics, the sums of another strategy would be taken for those of
+    the one that has trained.
     """
     if cell.world_size == 1 or SHARDED in cell.settings or cell.mode == "eager":
+        return None
+    if synchronised(cell):
         return None
     strategy = mirrored(cell)
     numbers = strategy.run(lambda: tf.ones(n))
@@ -72,7 +84,10 @@ class Parallel(Training):
         shared = [share(strategy, *next(self.batches)) for _ in batches.train]
         self.batches = itertools.cycle(shared)
         # XLA compiles for one device: what a replica computes by itself, up to its gradients.
-        self.gradient = compiled(cell, gradient(model, self.optimizer))
+        # A sum over replicas, such as synchronised statistics are, may not be in a nested graph.
+        self.gradient = gradient(model, self.optimizer)
+        if not synchronised(cell):
+            self.gradient = compiled(cell, self.gradient)
         train = step(self.strategy, self.gradient, self.optimizer, model.trainable_variables)
         self.step = train if cell.mode == "eager" else tf.function(train)
         self.replicas = replicas(cell)
@@ -82,6 +97,9 @@ class Parallel(Training):
         if facts:
             facts["xla"] = graph_facts(self.gradient)["xla"]
             facts["parallel"] = type(self.strategy).__name__
+            norms = [getattr(layer, "synchronized", False) for layer in self.model.layers]
+            if count := sum(norms):
+                facts["batchnorm_synchronised"] = count
         return facts
 
 

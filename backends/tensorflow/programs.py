@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from backends.keras import attention
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -104,6 +105,7 @@ class Training(Inference):
         if not self.__dict__:
             return {}
         facts = {**graph_facts(self.step), **keras_models.layout(self.model)}
+        facts.update(attention.facts(self.cell, self.model))
         facts["optimizer"] = type(self.optimizer).__name__
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"

@@ -13,7 +13,17 @@ from pathlib import Path
 import torch
 
 from backends import answers
-from backends.torch import exports, kernels, models, parallel, precision, recompute
+from backends.torch import (
+    attention,
+    batchnorm,
+    cuda_graphs,
+    exports,
+    kernels,
+    models,
+    parallel,
+    precision,
+    recompute,
+)
 from backends.torch.programs import (
     Inference,
     Training,
@@ -55,6 +65,7 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "torch") or answers.recompute(cell)
+    found = found or cuda_graphs.unsupported(cell) or batchnorm.unsupported(cell)
     return found or _precision(cell) or _compiler(cell)
 
 
@@ -114,9 +125,11 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
+    model = batchnorm.apply(cell, model)
     model = model.to(device=device(cell), memory_format=memory_format(cell))
     model.train(cell.trains)
     recompute.apply(cell, model)
+    attention.apply(cell, model, batches)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)
     kind = Training if cell.trains else Inference

@@ -40,7 +40,7 @@ class SelfAttention(nn.Module):
         self.key = nn.Linear(dims.width, dims.width)
         self.value = nn.Linear(dims.width, dims.width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
@@ -69,7 +69,7 @@ class Attention(nn.Module):
         self.self = SelfAttention(dims)
         self.output = Output(dims, dims.width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.output(self.self(x, mask), x)
 
 
@@ -93,7 +93,7 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(dims)
         self.output = Output(dims, dims.ffn)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.attention(x, mask)
         return self.output(self.intermediate(x), x)
 
@@ -105,7 +105,7 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(dims) for _ in range(dims.layers))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for layer in self.layer:
             x = layer(x, mask)
         return x
@@ -123,7 +123,12 @@ class Pooler(nn.Module):
 
 
 class Encoder(nn.Module):
-    """BERT for classification; ids, mask [B, S] -> logits [B, classes]."""
+    """BERT for classification; ids, mask [B, S] -> logits [B, classes].
+
+    masked: False where no batch has padding, and the mask is to be left out.
+    """
+
+    masked = True
 
     def __init__(self, dims: EncoderDims) -> None:
         super().__init__()
@@ -133,5 +138,6 @@ class Encoder(nn.Module):
         self.classifier = nn.Linear(dims.width, dims.classes)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        real = mask.bool()[:, None, None, :]  # broadcast over heads and query positions
+        # Broadcast over heads and query positions.
+        real = mask.bool()[:, None, None, :] if self.masked else None
         return self.classifier(self.pooler(self.encoder(self.embeddings(ids), real)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backends.torch import recompute
+from backends.torch import attention, batchnorm, cuda_graphs, recompute
 from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -56,7 +56,9 @@ def compiled(cell: Cell, model: nn.Module) -> nn.Module:
     """What is called in the cell's mode. dynamic=False: a program's shapes are fixed, so each
     deserves code of its own.
     """
-    return torch.compile(model, dynamic=False) if cell.mode == "compiled" else model
+    if cell.mode != "compiled":
+        return model
+    return torch.compile(model, dynamic=False, options=cuda_graphs.options(cell))
 
 
 class Inference(Program):
@@ -100,7 +102,9 @@ class Inference(Program):
         if not self.__dict__:
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
-        facts.update(recompute.facts(self.model))
+        facts.update(recompute.facts(self.model) | batchnorm.facts(self.model))
+        dtype, where = DTYPES.get(self.cell.precision, torch.float32), device(self.cell)
+        facts.update(attention.facts(self.cell, self.model, dtype=dtype, where=where))
         for layer in self.model.modules():
             # A 1x1 kernel is contiguous in both formats and tells nothing.
             if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
@@ -154,6 +158,8 @@ class Training(Inference):
         return float(self.last_loss)
 
     def infer(self, index: int) -> None:
+        if self.last_loss is not None:
+            cuda_graphs.check(self.cell)
         if self.model.training:
             self.model.eval()
         with torch.inference_mode(), self.autocast:
@@ -167,6 +173,8 @@ class Training(Inference):
         facts["optimizer_fused"] = bool(self.optimizer.param_groups[0]["fused"])
         if self.scaler is not None:
             facts["loss_scale"] = self.scaler.get_scale()
+        if cuda_graphs.SETTING in self.cell.settings:
+            facts[cuda_graphs.SETTING] = cuda_graphs.recorded()
         return {**facts, **dtypes(self.model, self.optimizer, compute=self.computed)}
 
 

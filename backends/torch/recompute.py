@@ -46,7 +46,8 @@ def contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractCo
 @contextlib.contextmanager
 def frozen(block: nn.Module) -> Iterator[None]:
     """BatchNorm's running statistics have seen the batch already: the second pass leaves them."""
-    norms = [one for one in block.modules() if isinstance(one, nn.BatchNorm2d)]
+    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
+    norms = [one for one in block.modules() if isinstance(one, kinds)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the weight of the new batch

@@ -22,6 +22,10 @@ GROWS = (0.95, 5.0)
 """Times the array's size: it and its result are held, and pools grow in powers of two."""
 
 
+GRAPHS = "cuda graphs"
+"""The check of measured cells that say how many they recorded."""
+
+
 class Answer(NamedTuple):
     """One line. what: the check, and of which cell."""
 
@@ -47,6 +51,8 @@ def answers(name: str, trial: str, row: Row) -> Iterator[Answer]:
             one._replace(what=f"{name}{one.what}: {_cell(row)}")
             for one in _TRIALS[trial](row, tried)
         )
+    elif name == GRAPHS:
+        yield _graphs(what, row)
     else:
         yield _speed(what, row)
         yield _energy(f"energy: {_cell(row)}", row)
@@ -119,6 +125,13 @@ def _speed(what: str, row: Row) -> Answer:
     share = "" if row["mfu"] is None else f", {row['mfu']:.2f} of a matrix product's rate"
     found = f"{rate:.4g} samples/s{share}{compiled}"
     return Answer(FAIL if honest is False else OK, what, found, "no faster than its precision")
+
+
+def _graphs(what: str, row: Row) -> Answer:
+    """Measured, and with what was asked for; how fast without is the check ``compiled``'s."""
+    recorded = (row["settings"] or {}).get("cuda_graphs") or 0
+    found = f"{recorded} recorded, {row['samples_per_s']:.4g} samples/s"
+    return Answer(OK if recorded else FAIL, what, found, "at least one recorded")
 
 
 def _energy(what: str, row: Row) -> Answer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench import backends_index, grid, options, preallocation
 from bench.errors import UsageError
+from bench.gpu_check.judges import GRAPHS
 from bench.grid import Task
 from bench.trials import MEMORY, PARITY, TRIAL, WAIT
 
@@ -28,7 +29,8 @@ WORKLOADS = ("cnn", "transformer", "export")
 @dataclass(frozen=True)
 class Check:
     """name: how it is printed. trial: its kind, "" for cells that are measured. size: ``ASKED`` is
-    the one of ``--size``. only_at: sizes asked for at which it makes sense; () for any.
+    the one of ``--size``. only_at: sizes asked for at which it makes sense; () for any. setting:
+    ``key=value``, for the backends that know the key.
     """
 
     name: str
@@ -40,12 +42,14 @@ class Check:
     mode: str = "default"
     track: str = "out-of-box"
     only_at: tuple[str, ...] = ()
+    setting: str = ""
 
 
 PLAN = (
     Check("wait blocks", 1, trial=WAIT),
     Check("memory is counted", 1, trial=MEMORY),
     Check("compiled", 1, mode="compiled"),
+    Check(GRAPHS, 1, mode="compiled", setting="cuda_graphs=on"),
     Check("parity", 2, PARITY, workload="cnn,transformer", precision="fp32,tf32,bf16,fp16"),
     Check("speed", 3, workload="cnn,transformer,export", size=ASKED, precision="bf16"),
     Check(
@@ -79,7 +83,9 @@ def _planned(check: Check, arguments: argparse.Namespace) -> Planned:
         return Planned(check, (), f"only with --size {' or '.join(check.only_at)}")
     if not (names := _workloads(check, arguments.workload)):
         return Planned(check, (), f"not for --workload {arguments.workload}")
-    request = _request(check, arguments, workload=",".join(names))
+    if not (able := _able(check, arguments)):
+        return Planned(check, (), f"no backend of {arguments.backend} has {check.setting}")
+    request = _request(check, arguments, workload=",".join(names), backend=",".join(able))
     try:
         tasks = grid.plan(request, entry=backends_index.find)
     except UsageError as error:
@@ -93,10 +99,21 @@ def _workloads(check: Check, asked: str) -> list[str]:
     return [name for name in mine if name in grid.choose("workload", asked, WORKLOADS)]
 
 
-def _request(check: Check, arguments: argparse.Namespace, *, workload: str) -> grid.Request:
+def _able(check: Check, arguments: argparse.Namespace) -> list[str]:
+    """Of the backends that were asked for those that know the check's setting."""
+    asked = grid.choose("backend", arguments.backend, backends_index.names())
+    key = check.setting.partition("=")[0]
+    return [name for name in asked if not key or key in backends_index.find(name).settings]
+
+
+def _request(
+    check: Check, arguments: argparse.Namespace, *, workload: str, backend: str
+) -> grid.Request:
     """As ``bench run`` would make it from the same words."""
     own = {
         "workload": workload,
+        "backend": backend,
+        "setting": [*arguments.setting, *filter(None, (check.setting,))],
         "size": check.size or arguments.size,
         "precision": check.precision,
         "mode": check.mode,

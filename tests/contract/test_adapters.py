@@ -28,6 +28,11 @@ FLOATS = ("fp32", "tf32", "bf16", "fp16")
 # MXNet has no switch for TF32; neither it nor MindSpore has bfloat16 for GPUs. All else is done.
 NOT_ON_GPU = {"mxnet": ("tf32", "bf16"), "mindspore": ("bf16",)}
 
+FLASH = dict.fromkeys(("torch", "lightning", "deepspeed"), "flash")
+COMPOSED = dict.fromkeys(("tensorflow", "mxnet", "mindspore"), "composed")
+ATTENTION = {**FLASH, **COMPOSED, "jax": "xla", "keras": "xla", "paddle": "math"}
+"""What computes it on a CPU. The keras environment's engine is JAX unless a cell asks otherwise."""
+
 ADDRESS = {"--master-addr=first.example", "--master-port=29400"}
 TORCHRUN = {"--nnodes=2", "--node-rank=1", *ADDRESS}
 _ADDRESS = {"--master_addr=first.example", "--master_port=29400"}
@@ -120,6 +125,8 @@ def test_training(ask: Ask, backend: str, model: str) -> None:
     assert found["logits"]["spread"] > 0, "all samples get the same answer"
     assert set(found["effective"]["dtypes"]) >= {"parameters", "compute", "reduce"}
     assert set(found["effective"]["dtypes"].values()) == {"float32"}
+    attends = ATTENTION[backend] if model == "transformer" else None
+    assert found["effective"].get("attention") == attends
     assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
     assert found["closed"] == {}, "a closed program still has a say"
     assert waits(found["seconds"])

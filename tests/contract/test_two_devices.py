@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backends.registry import BACKENDS
 from bench.rows import files
-from tests.contract.asking import run_tiny, training
+from tests.contract.asking import cell, run_tiny, selected, training
+from tests.contract.conftest import Ask
 
 OF_THE_WHOLE_BATCH = ("jax", "keras")
 """Their means run over arrays that are divided; in the others each device has statistics."""
 
 TRACKS = {"mindspore": "tuned"}  # out-of-box its convolutions take 100 times as long
+
+
+SYNCHRONISED = [name for name in selected() if "batchnorm" in BACKENDS[name].settings]
+GPUS_ONLY = ("torch", "lightning", "deepspeed", "paddle")
+"""Where synchronised statistics have no kernel on a CPU."""
 
 
 @pytest.mark.parametrize("backend", training())
@@ -31,3 +38,33 @@ def test_the_cnn_trains_on_two_devices_as_on_one(backend: str, tmp_path: Path) -
     if BACKENDS[backend].rank_env:
         assert [sorted(one) for one in row["ranks"]] == [["peak_host_mib", "rank", "step_ms"]] * 2
         assert row["slowest_rank"] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in SYNCHRONISED]
+)
+def test_synchronised_statistics_are_those_of_one_device(backend: str, tmp_path: Path) -> None:
+    """The gate's reference is then the one that saw whole batches, and so are the logits after."""
+    out = tmp_path / "one.csv"
+    asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1", "--batch", "16"]
+    run_tiny(backend, *asked, "--setting", "batchnorm=synchronised", out=out)
+    (row,) = files.read(out)
+    if backend in GPUS_ONLY:
+        assert (row["status"], row["parity"]) == ("unsupported", "")
+        assert "GPU" in row["reason"]
+        return
+    assert (row["status"], row["parity"]) == ("ok", "passed"), row["reason"]
+    assert row["settings"]["batch_statistics"] == "of the whole batch"
+
+
+@pytest.mark.skipif("torch" not in selected(), reason="torch is not asked for")
+def test_torch_converts_each_batchnorm_and_nothing_else(ask: Ask) -> None:
+    settings = {"batchnorm": "synchronised", "recompute": "on"}
+    converted = cell("torch", "cnn", settings=settings)
+    found = ask("on_gpu:convert_torch", cell("torch", "cnn"), cells={"converted": converted})
+    plain, after = found["plain"], found["converted"]
+    assert after["names"] == plain["names"]
+    norms = sum(name.endswith("running_mean") for name in plain["names"])
+    assert (plain["layers"], after["layers"]) == (0, norms)
+    # Recomputed blocks would update them twice.
+    np.testing.assert_allclose(after["means"], plain["means"], rtol=1e-5, atol=1e-7)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from backends import answers
+from types import SimpleNamespace
+
+import pytest
+
+from backends import answers, ranks
 
 
 def test_threads_that_end_while_they_are_counted_are_left_out(tmp_path):
@@ -31,3 +35,27 @@ def test_types_have_plain_names_and_what_is_not_known_is_left_out():
 
 def test_there_is_nothing_to_say_of_types_before_a_product_was_made():
     assert answers.dtypes(parameters=["float32"], compute=[], reduce=["float32"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"settings": {}, "world_size": 1}, None),
+        ({"world_size": 1}, "one device sees the whole batch anyway"),
+        ({"model": "transformer"}, "nothing else has statistics"),
+        ({"trains": False}, "nothing else has statistics"),
+    ],
+)
+def test_batchnorm_is_synchronised_where_there_are_statistics_of_several(changes, reason):
+    asked = {"batchnorm": "synchronised"}
+    plain = {"settings": asked, "world_size": 2, "model": "cnn", "trains": True}
+    said = answers.batchnorm(SimpleNamespace(**{**plain, **changes}))
+    assert said is None if reason is None else reason in said
+
+
+def test_synchronised_statistics_are_of_one_replica():
+    cell = SimpleNamespace(settings={}, world_size=2, model="cnn")
+    assert ranks.replicas(cell) == 2
+    cell.settings = {"batchnorm": "synchronised"}
+    assert ranks.replicas(cell) == 1

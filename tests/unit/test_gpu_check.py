@@ -101,6 +101,20 @@ def test_what_is_measured_is_no_faster_than_its_precision_and_takes_energy(one, 
     assert statuses("", one) == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (row(settings={"cuda_graphs": 2}), ["ok"]),
+        (row(settings={"cuda_graphs": 0}), ["FAIL"]),
+        (row(settings={}), ["FAIL"]),
+        (row(status="unsupported", reason="no NVIDIA GPU", settings=None), ["skip"]),
+        (row(status="failed", reason="a graph was skipped"), ["FAIL"]),
+    ],
+)
+def test_cuda_graphs_are_there_if_one_was_recorded(one, expected):
+    assert [answer.status for answer in answers("cuda graphs", "", one)] == expected
+
+
 def test_parity_that_failed_is_a_failure_with_its_reason():
     (answer,) = answers("parity", "parity", row(status="parity_failed", reason="logits off by 1"))
     assert answer.line() == (
@@ -161,7 +175,15 @@ def test_memory_is_seen_to_grow_without_a_pool():
         if "preallocation" in task.cell.settings
     }
     assert off == {("memory", "jax")}
-    assert {one.check.trial: len(one.tasks) for one in found} == {"wait": 2, "memory": 2, "": 2}
+    assert [len(one.tasks) for one in found] == [2, 2, 2, 1]
+
+
+def test_only_backends_that_know_a_setting_are_asked_for_it():
+    found = {one.check.name: one for one in plan.planned(asked("--backend", "jax,torch"), [1])}
+    (task,) = found["cuda graphs"].tasks
+    assert (task.cell.backend, task.cell.settings) == ("torch", {"cuda_graphs": "on"})
+    found = {one.check.name: one for one in plan.planned(asked("--backend", "jax"), [1])}
+    assert found["cuda graphs"].refused == "no backend of jax has cuda_graphs=on"
 
 
 def test_a_size_that_is_not_there_has_no_cells_and_says_so(monkeypatch):

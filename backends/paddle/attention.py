@@ -1,0 +1,48 @@
+"""What computes attention: the kernel that Paddle's scaled_dot_product_attention chooses.
+
+In half precision on a GPU that is flash attention, with a mask or without: nothing to tune.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+
+from backends.paddle.devices import DTYPES
+from bench.contract import Cell, EncoderDims, Settings
+
+try:
+    from paddle.nn.functional import sdpa
+except ImportError:  # before 3.3 it chose elsewhere, and does not say what
+    sdpa = None
+
+NAMES = {"flash_attn": "flash", "mem_efficient": "efficient"}
+
+
+def facts(cell: Cell) -> Settings:
+    """By the function that scaled_dot_product_attention itself asks; nothing where it has none."""
+    if not isinstance(cell.dims, EncoderDims) or not hasattr(sdpa, "select_sdp_for_sdpa"):
+        return {}
+    if not sdpa._config:  # noqa: SLF001  as it does at its first call
+        sdpa.init_config()
+    chosen = sdpa.select_sdp_for_sdpa(asked(cell, cell.dims))
+    return {"attention": NAMES.get(chosen, chosen)}
+
+
+def asked(cell: Cell, dims: EncoderDims) -> Any:
+    """What the encoder gives it."""
+    shape = paddle.Size([cell.batch, dims.sequence, dims.heads, dims.width // dims.heads])
+    dtype = getattr(paddle, DTYPES.get(cell.precision, "float32"))
+    return sdpa.SDPParams(
+        query_shape=shape,
+        key_shape=shape,
+        value_shape=shape,
+        attn_mask_shape=paddle.Size([cell.batch, 1, 1, dims.sequence]),
+        dropout=0.0,
+        is_causal=False,
+        scale=None,
+        query_stop_gradient=not cell.trains,
+        dtype=(dtype,) * 3,
+        place=(paddle.zeros([1]).place,) * 3,
+    )
