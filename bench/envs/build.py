@@ -176,8 +176,7 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     harness = Path(sys.executable)
     uv.run(["venv", "--quiet", "--no-project", "--python", str(base), str(place)], log=log)
     lock = locks.lock_file(backend, device)
-    # Bytecode now, or the first measured process would compile it and seem to import slowly.
-    sync = ["pip", "sync", "--require-hashes", "--compile-bytecode", *_sources(entry, lock)]
+    sync = ["pip", "sync", "--require-hashes", *_sources(entry, lock)]
     sync += ["--python", str(interpreter(place)), str(lock)]
     _sync(backend, sync, lock, pip_settings.uv_arguments(harness), log=log)
     env = {**uv.environment(), **entry.env, **entry.device_env.get(device, {})}

@@ -33,8 +33,9 @@ def environment() -> dict[str, str]:
     """For every uv process and for what is asked of the environments that it builds."""
     kept = {key: value for key, value in os.environ.items() if key not in REDIRECTING}
     site = pip_settings.uv_environment(Path(sys.executable))
+    # Bytecode now, or the first measured process would compile it and seem to import slowly.
     # Never an interpreter that nobody chose, from a host that nobody named.
-    return {**site, **kept, "UV_PYTHON_DOWNLOADS": "never"}
+    return {"UV_COMPILE_BYTECODE": "1", **site, **kept, "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def run(arguments: list[str], *, log: Callable[[str], None]) -> None:

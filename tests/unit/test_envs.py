@@ -17,7 +17,7 @@ import pytest
 
 from backends.registry import BACKENDS
 from bench import envs
-from bench.envs import interpreters, locks, pip_settings
+from bench.envs import interpreters, locks, pip_settings, uv
 from bench.errors import EnvError, UsageError
 from tests.fake_site import ENTRY, Site
 
@@ -383,3 +383,13 @@ def test_several_are_made_at_once_and_one_that_fails_takes_none_with_it() -> Non
     assert list(found) == [("good", "cpu"), ("bad", "cpu")]
     assert found["good", "cpu"] == envs.Env(Path("good"), lock="0", device="cpu")
     assert str(found["bad", "cpu"]) == "no wheel"
+
+
+@pytest.mark.parametrize(("said", "taken"), [(None, "1"), ("0", "0")])
+def test_bytecode_is_compiled_unless_the_user_says_otherwise(
+    said: str | None, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_COMPILE_BYTECODE", raising=False)
+    if said is not None:
+        monkeypatch.setenv("UV_COMPILE_BYTECODE", said)
+    assert uv.environment()["UV_COMPILE_BYTECODE"] == taken
