@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 from mindspore.experimental import optim
 
 from backends import answers
-from backends.mindspore import precision
+from backends.mindspore import precision, recompute
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -110,6 +110,7 @@ class Training(Inference):
         facts["optimizer"] = type(self.optimizer).__name__
         if self.scaler is not None:
             facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
+        facts.update(recompute.facts(self.model))
         if self.gradient is None:  # no step yet
             return facts
         return {
