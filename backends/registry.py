@@ -136,6 +136,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             # cuDNN would multiply float32 in TF32, and MXNet has no switch for it.
             device_env={"cuda": {"NVIDIA_TF32_OVERRIDE": "0"}},
             formats={"onnx": "onnxruntime", "native": "mxnet"},
+            settings={"recompute": ("on",)},
             sources=("gluonnlp",),
             public="backends.mxnet.public",
             public_lock="public",
@@ -155,7 +156,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
-            settings=SYNCHRONISED,
+            settings={"recompute": ("on",), **SYNCHRONISED},
             sources=("jieba", "seqeval"),  # PaddleNLP's
             public="backends.paddle.public",
             distribution="paddlepaddle",
@@ -171,6 +172,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("mindspore",),
             formats={"onnx": "onnxruntime", "native": "mindspore"},
+            settings={"recompute": ("on",)},
             env={"GLOG_v": "3"},  # errors only; it would log every operator that it cannot fuse
             # On AVX-512 hosts its oneDNN picks a reference kernel for 3x3 convolutions
             # (jit_uni_ncsp:conv+ref:any), 100 times slower than what it has for AVX2.

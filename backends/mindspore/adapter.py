@@ -15,7 +15,7 @@ from mindspore import Tensor, ops
 from mindspore._c_expression import RuntimeConf  # nothing public tells what launch_blocking set
 
 from backends import answers
-from backends.mindspore import exports, models, parallel, precision
+from backends.mindspore import exports, models, parallel, precision, recompute
 from backends.mindspore.precision import DTYPES, synchronize
 from backends.mindspore.programs import Inference, Training
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
@@ -39,7 +39,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "MindSpore") or precision.unsupported(cell) or _sharding(cell)
+    found = answers.precision(cell, "MindSpore") or precision.unsupported(cell)
+    return found or _sharding(cell) or recompute.unsupported(cell)
 
 
 def _sharding(cell: Cell) -> str | None:
@@ -101,6 +102,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
     model = precision.mixed(cell, model)
+    recompute.apply(cell, model)
     model.set_train(cell.trains)
     if cell.world_size > 1:
         return parallel.Parallel(cell, model, batches)

@@ -13,7 +13,7 @@ from mindspore.experimental import optim
 
 from backends import answers
 from backends.attention import COMPOSED
-from backends.mindspore import precision
+from backends.mindspore import precision, recompute
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -113,6 +113,7 @@ class Training(Inference):
             facts["attention"] = COMPOSED  # by the encoder itself: the fused operator is Ascend's
         if self.scaler is not None:
             facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
+        facts.update(recompute.facts(self.model))
         if self.gradient is None:  # no step yet
             return facts
         return {

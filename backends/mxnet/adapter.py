@@ -39,7 +39,8 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     of_device = precision.unsupported(cell)
-    return answers.precision(cell, "MXNet") or of_device or _mode(cell) or _sharding(cell)
+    found = answers.precision(cell, "MXNet") or of_device or _mode(cell) or _sharding(cell)
+    return found or answers.recompute(cell) or _recompute(cell)
 
 
 def _mode(cell: Cell) -> str | None:
@@ -53,6 +54,15 @@ def _sharding(cell: Cell) -> str | None:
         return (
             "a kvstore keeps the whole optimizer state on one of the contexts, and every context"
             " all parameters; only dist_sync's servers split them, processes that do not train"
+        )
+    return None
+
+
+def _recompute(cell: Cell) -> str | None:
+    if "recompute" in cell.settings:
+        return (
+            "MXNET_BACKWARD_DO_MIRROR is for the executor of a bound symbol: Gluon's cached graph"
+            " keeps its activations all the same (its peak memory does not change), as eager does"
         )
     return None
 

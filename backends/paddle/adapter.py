@@ -15,7 +15,7 @@ from paddle.base import core
 
 from backends import answers
 from backends.paddle import devices as places
-from backends.paddle import exports, models, parallel, programs, served
+from backends.paddle import exports, models, parallel, programs, recompute, served
 from backends.paddle.programs import Inference, Training
 from backends.paddle.served import Served
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
@@ -37,7 +37,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Paddle") or _precision(cell) or parallel.batchnorm(cell)
+    found = answers.precision(cell, "Paddle") or _precision(cell)
+    return found or recompute.unsupported(cell) or parallel.batchnorm(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -120,6 +121,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     model = models.make(cell.dims)
     models.load_weights(model, weights)
     if cell.trains:
+        recompute.apply(cell, model)
         model.train()
         if cell.world_size > 1:
             return parallel.Parallel(cell, model, batches)

@@ -15,7 +15,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
 from backends import answers
-from backends.paddle import attention
+from backends.paddle import attention, recompute
 from backends.paddle.devices import DTYPES, autocast, synchronize, tf32
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -134,6 +134,7 @@ class Training(Inference):
         facts.update(attention.facts(self.cell))
         if self.scaler is not None and (state := self.scaler.state_dict()):
             facts["loss_scale"] = float(state["scale"].item())
+        facts.update(recompute.facts(self.model))
         return {**facts, **self.dtypes()}
 
     def dtypes(self) -> Settings:

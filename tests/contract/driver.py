@@ -188,6 +188,8 @@ def overflow(task: Task) -> dict[str, Any]:
 
 def recompute(task: Task) -> dict[str, Any]:
     """Losses, and logits after the steps, with and without activation checkpointing."""
+    if reason := task.adapter.unsupported(task.cell):
+        return {"unsupported": reason}
     found = {}
     for name, cell in {**task.cells, "recomputed": task.cell}.items():
         task.adapter.setup(cell)

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backends.registry import BACKENDS
-from bench.contract import CnnDims
+from bench.contract import Cell, CnnDims
 from tests.contract.asking import cell, selected
 from tests.contract.conftest import Ask
 
-ABLE = [name for name in selected() if "recompute" in BACKENDS[name].settings]
+MODELS = ("cnn", "transformer")
+UNSUPPORTED = {
+    ("paddle", "compiled"): "to_static",
+    ("mindspore", "compiled"): "frees no memory",
+    ("mxnet", "eager"): "Gluon's cached graph",
+    ("mxnet", "compiled"): "Gluon's cached graph",
+}
+"""(backend, mode) -> words of the answer."""
 
 
-@pytest.mark.parametrize("model", ["cnn", "transformer"])
-@pytest.mark.parametrize(
-    "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in ABLE]
-)
-def test_blocks_that_run_twice_train_as_those_that_run_once(
-    ask: Ask, backend: str, model: str
-) -> None:
-    asked = cell(backend, model, settings={"recompute": "on"})
+def cases() -> list[Cell]:
+    """The usual mode of what can, and all modes of what cannot."""
+    able = [name for name in selected() if "recompute" in BACKENDS[name].settings]
+    modes = [(name, BACKENDS[name].modes[0]) for name in able]
+    modes += [(name, mode) for name, mode in UNSUPPORTED if name in able]
+    on = {"recompute": "on"}
+    return [
+        cell(name, model, mode=mode, settings=on)
+        for name, mode in dict.fromkeys(modes)
+        for model in MODELS
+    ]
+
+
+def parameters(*, can: bool) -> list[Any]:
+    return [
+        pytest.param(one, marks=pytest.mark.backend(one.backend), id=one.id)
+        for one in cases()
+        if can != ((one.backend, one.mode) in UNSUPPORTED)
+    ]
+
+
+@pytest.mark.parametrize("asked", parameters(can=True))
+def test_blocks_that_run_twice_train_as_those_that_run_once(ask: Ask, asked: Cell) -> None:
     found = ask("recompute", asked, cells={"plain": replace(asked, settings={})})
     plain, again = found["plain"], found["recomputed"]
     assert again["losses"] == pytest.approx(plain["losses"], rel=1e-5)
@@ -31,3 +54,9 @@ def test_blocks_that_run_twice_train_as_those_that_run_once(
     dims = asked.dims
     blocks = sum(dims.blocks) if isinstance(dims, CnnDims) else dims.layers
     assert (plain["blocks"], again["blocks"]) == (None, blocks)
+
+
+@pytest.mark.parametrize("asked", parameters(can=False))
+def test_what_would_not_recompute_says_so(ask: Ask, asked: Cell) -> None:
+    said = ask("recompute", asked)["unsupported"]
+    assert UNSUPPORTED[asked.backend, asked.mode] in said
