@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from backends import answers
-from backends.keras import attention, exports, models, parallel, programs
+from backends.keras import attention, exports, models, parallel, programs, recompute
 from backends.keras.engines import ENGINES, engine
 from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
@@ -38,7 +38,8 @@ def absent(device: str) -> str:
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     found = answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
-    return found or answers.batchnorm(cell)  # on JAX's devices it is so already
+    # Statistics are of all samples on JAX's devices already.
+    return found or answers.recompute(cell) or answers.batchnorm(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -90,7 +91,8 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
-    model = models.make(cell.dims, square=attention.square(cell))
+    how = {"square": attention.square(cell), "around": recompute.around(cell)}
+    model = models.make(cell.dims, **how)
     models.load_weights(model, weights)
     return Training(cell, model, batches) if cell.trains else Inference(cell, model, batches)
 

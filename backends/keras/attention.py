@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from backends.attention import COMPOSED, fused
+from backends.keras.inside import layers_of
 from bench.contract import Cell, EncoderDims, Settings
 
 
@@ -32,7 +33,7 @@ def real(mask: Any, *, square: bool) -> Any:
 
 
 def facts(cell: Cell, model: keras.Model) -> Settings:
-    found = (one for one in getattr(model, "layers", ()) if type(one) is layers.MultiHeadAttention)
+    found = (one for one in layers_of(model) if type(one) is layers.MultiHeadAttention)
     layer = next(found, None)
     if layer is None or not isinstance(cell.dims, EncoderDims):
         return {}

@@ -8,6 +8,7 @@ which torch's modules forbid. Initialisers are Keras's own and of no consequence
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,8 +16,9 @@ import numpy as np
 from keras import layers, ops
 
 from backends.keras import attention
+from backends.keras.recompute import Around, plain
 from backends.layouts import Layout, fill
-from bench.contract import CnnDims, Dims, EncoderDims, Settings, Weights
+from bench.contract import CnnDims, Dims, EncoderDims, Weights
 
 Tensor = Any  # a KerasTensor while a model is described
 
@@ -34,17 +36,18 @@ LAYOUT = Layout(
 )
 
 
-def make(dims: Dims, *, square: bool = False) -> keras.Model:
+def make(dims: Dims, *, square: bool = False, around: Around = plain) -> keras.Model:
     """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32.
 
-    square: the mask becomes one of each query, [B, S, S].
+    square: the mask becomes one of each query, [B, S, S]. around: what to put around each encoder
+    layer and each residual block.
     """
     if isinstance(dims, CnnDims):
-        return cnn(dims)
-    return encoder(dims, length=dims.sequence, square=square)
+        return cnn(dims, around=around)
+    return encoder(dims, length=dims.sequence, square=square, around=around)
 
 
-def cnn(dims: CnnDims) -> keras.Model:
+def cnn(dims: CnnDims, *, around: Around = plain) -> keras.Model:
     image = keras.Input((dims.image, dims.image, dims.channels), name="image")
     width = dims.widths[0]
     if dims.stem == "7x7":
@@ -58,7 +61,8 @@ def cnn(dims: CnnDims) -> keras.Model:
     for stage, (width, depth) in enumerate(zip(dims.widths, dims.blocks), start=1):
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
-            x = block(x, dims, width, name=f"layer{stage}-{index}", stride=stride)
+            how = {"name": f"layer{stage}-{index}", "stride": stride}
+            x = around(partial(block, dims=dims, width=width, **how))(x)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, classify(x, dims.classes, "fc"), name="cnn")
 
@@ -115,14 +119,16 @@ def classify(x: Tensor, classes: int, name: str) -> Tensor:
     return layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 
-def encoder(dims: EncoderDims, *, length: int | None, square: bool = False) -> keras.Model:
+def encoder(
+    dims: EncoderDims, *, length: int | None, square: bool = False, around: Around = plain
+) -> keras.Model:
     """length: tokens of a sample; None: of any number."""
     ids = keras.Input((length,), dtype="int32", name="ids")
     mask = keras.Input((length,), dtype="int32", name="mask")
     x = embed(ids, dims)
     real = attention.real(mask, square=square)
     for index in range(dims.layers):
-        x = layer(x, real, dims, f"encoder-layer-{index}")
+        x = around(partial(layer, dims=dims, name=f"encoder-layer-{index}"))(x, real)
     x = layers.Dense(dims.width, activation="tanh", name="pooler-dense")(x[:, 0])
     return keras.Model([ids, mask], classify(x, dims.classes, "classifier"), name="encoder")
 
@@ -183,13 +189,6 @@ def flat(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def count(model: keras.Model) -> int:
     """Trained parameters; BatchNorm's running figures are none."""
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-
-
-def layout(model: Any) -> Settings:
-    """Where the first convolution has its channels; nothing for a model without one."""
-    convolutions = (one for one in getattr(model, "layers", ()) if isinstance(one, layers.Conv2D))
-    first = next(convolutions, None)
-    return {} if first is None else {"data_format": first.data_format}
 
 
 def forget() -> None:

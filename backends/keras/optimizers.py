@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from backends import answers
+from backends.keras.inside import layers_of
 from bench.contract import Optimizer, Settings
 
 
@@ -71,7 +72,7 @@ def dtypes(model: Any, optimizer: Any, *, divided: bool) -> Settings:
     if not types:
         return {}
     kinds = (keras.layers.Dense, keras.layers.Conv2D)
-    products = [layer.output.dtype for layer in model.layers if isinstance(layer, kinds)]
+    products = [layer.output.dtype for layer in layers_of(model) if isinstance(layer, kinds)]
     return answers.dtypes(
         parameters=(one.dtype for one in model.trainable_variables),
         compute=products[-1:],

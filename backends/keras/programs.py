@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from backends.keras import attention, models, optimizers, parallel
+from backends.keras import attention, models, optimizers, parallel, recompute
 from backends.keras.engines import engine
+from backends.keras.inside import layout
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
@@ -67,7 +68,7 @@ class Inference(Program):
         if not self.__dict__:
             return {}
         facts = {"jit_compile": self.model.jit_compile, "run_eagerly": self.model.run_eagerly}
-        return {**facts, **models.layout(self.model)}
+        return {**facts, **layout(self.model)}
 
 
 @keras.saving.register_keras_serializable()
@@ -149,6 +150,7 @@ class Training(Inference):
                 facts["loss_scale"] = float(optimizer.dynamic_scale)
         types = optimizers.dtypes(self.model, optimizer, divided=self.cell.world_size > 1)
         facts.update(attention.facts(self.cell, self.model))
+        facts.update(recompute.facts(self.model, self.inputs[0]))
         return {**facts, **types, **parallel.facts(self.model)}
 
 

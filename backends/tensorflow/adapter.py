@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from backends import answers
 from backends.keras import models as keras_models
+from backends.keras import recompute
 from backends.ranks import synchronised
 from backends.tensorflow import exports, lite, parallel, programs
 from backends.tensorflow.lite import Lite
@@ -57,7 +58,7 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    found = answers.precision(cell, "TensorFlow") or _precision(cell)
+    found = answers.precision(cell, "TensorFlow") or answers.recompute(cell) or _precision(cell)
     return found or _format(cell) or _served(cell) or _batchnorm(cell)
 
 
@@ -73,6 +74,11 @@ def _served(cell: Cell) -> str | None:
     if parallel.SHARDED in cell.settings and cell.mode != "graph":
         # Compiled: "KernelAndDeviceOp does not support EagerFunctionParams".
         return "a coordinator has its workers run graphs: TensorFlow schedules nothing else there"
+    if parallel.SHARDED in cell.settings and "recompute" in cell.settings:
+        return (
+            "tf.recompute_grad takes what it reads from a parameter server for a variable, and"
+            " refuses it (Argument `variables` should be a non-empty list of `variables.Variable`s)"
+        )
     return None
 
 
@@ -122,7 +128,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     if cell.world_size > 1:
         return parallel.build(cell, weights, batches)
-    model = keras_models.make(cell.dims)
+    model = keras_models.make(cell.dims, around=recompute.around(cell))
     keras_models.load_weights(model, weights)
     if cell.trains:
         return Training(cell, model, batches)

@@ -13,6 +13,8 @@ import keras
 import tensorflow as tf
 
 from backends.keras import models as keras_models
+from backends.keras import recompute
+from backends.keras.inside import layers_of
 from backends.ranks import replicas, synchronised
 from backends.tensorflow import servers
 from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts
@@ -35,7 +37,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
         return servers.build(cell, weights, batches)
     strategy = mirrored(cell)
     with strategy.scope():
-        model = keras_models.make(cell.dims)
+        model = keras_models.make(cell.dims, around=recompute.around(cell))
         keras_models.load_weights(model, weights)
         if synchronised(cell):
             synchronise(model)
@@ -44,7 +46,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
 
 def synchronise(model: keras.Model) -> None:
     """As Keras's ``BatchNormalization(synchronized=True)``, which is asked for at each call."""
-    for layer in model.layers:
+    for layer in layers_of(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
@@ -97,7 +99,7 @@ class Parallel(Training):
         if facts:
             facts["xla"] = graph_facts(self.gradient)["xla"]
             facts["parallel"] = type(self.strategy).__name__
-            norms = [getattr(layer, "synchronized", False) for layer in self.model.layers]
+            norms = [getattr(layer, "synchronized", False) for layer in layers_of(self.model)]
             if count := sum(norms):
                 facts["batchnorm_synchronised"] = count
         return facts

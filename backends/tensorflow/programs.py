@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from backends.keras import attention
+from backends.keras import attention, recompute
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
+from backends.keras.inside import layout
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
@@ -66,11 +67,7 @@ class Inference(Program):
 
     def facts(self) -> Settings:
         """What holds for this program, read from its objects; nothing once it is closed."""
-        return (
-            {**graph_facts(self.forward), **keras_models.layout(self.model)}
-            if self.__dict__
-            else {}
-        )
+        return {**graph_facts(self.forward), **layout(self.model)} if self.__dict__ else {}
 
 
 class Training(Inference):
@@ -104,9 +101,10 @@ class Training(Inference):
     def facts(self) -> Settings:
         if not self.__dict__:
             return {}
-        facts = {**graph_facts(self.step), **keras_models.layout(self.model)}
+        facts = {**graph_facts(self.step), **layout(self.model)}
         facts.update(attention.facts(self.cell, self.model))
         facts["optimizer"] = type(self.optimizer).__name__
+        facts.update(recompute.facts(self.model, self.inputs[0]))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"
             # On several devices it is a variable of each, which float() does not know.

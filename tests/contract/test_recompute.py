@@ -23,16 +23,23 @@ UNSUPPORTED = {
 """(backend, mode) -> words of the answer."""
 
 
+FURTHER = (
+    ("tensorflow", "transformer", "compiled", {}),
+    ("keras", "cnn", "graph", {"keras_backend": "tensorflow"}),
+    ("keras", "cnn", "eager", {"keras_backend": "torch"}),
+)
+"""(backend, model, mode, engine) beside the usual ones."""
+
+
 def cases() -> list[Cell]:
     """The usual mode of what can, and all modes of what cannot."""
     able = [name for name in selected() if "recompute" in BACKENDS[name].settings]
-    modes = [(name, BACKENDS[name].modes[0]) for name in able]
-    modes += [(name, mode) for name, mode in UNSUPPORTED if name in able]
-    on = {"recompute": "on"}
+    modes = [(name, BACKENDS[name].modes[0]) for name in able] + list(UNSUPPORTED)
+    asked = [(name, model, mode, {}) for name, mode in dict.fromkeys(modes) for model in MODELS]
     return [
-        cell(name, model, mode=mode, settings=on)
-        for name, mode in dict.fromkeys(modes)
-        for model in MODELS
+        cell(name, model, mode=mode, settings={**engine, "recompute": "on"})
+        for name, model, mode, engine in (*asked, *FURTHER)
+        if name in able
     ]
 
 
@@ -46,7 +53,8 @@ def parameters(*, can: bool) -> list[Any]:
 
 @pytest.mark.parametrize("asked", parameters(can=True))
 def test_blocks_that_run_twice_train_as_those_that_run_once(ask: Ask, asked: Cell) -> None:
-    found = ask("recompute", asked, cells={"plain": replace(asked, settings={})})
+    settings = {key: value for key, value in asked.settings.items() if key != "recompute"}
+    found = ask("recompute", asked, cells={"plain": replace(asked, settings=settings)})
     plain, again = found["plain"], found["recomputed"]
     assert again["losses"] == pytest.approx(plain["losses"], rel=1e-5)
     # BatchNorm's running statistics would be updated twice.
