@@ -22,6 +22,7 @@ JAX_GROWS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 TENSORFLOW_GROWS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 DEEPSPEED_DEVICES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda"}
 TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
+RECOMPUTE = {"recompute": ("on",)}  # activation checkpointing
 SYNCHRONISED = {"batchnorm": ("synchronised",)}  # its statistics are of all devices' samples
 TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
 
@@ -37,7 +38,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
-            settings={"recompute": ("on",), "cuda_graphs": ("on",), **SYNCHRONISED},
+            settings={**RECOMPUTE, "cuda_graphs": ("on",), **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
@@ -53,7 +54,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("graph", "compiled", "eager"),
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
             formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
-            settings={"recompute": ("on",), **SYNCHRONISED},
+            settings={**RECOMPUTE, **SYNCHRONISED},
             env=TENSORFLOW_ENV,
             preallocation=TENSORFLOW_GROWS,
             public="backends.tensorflow.public",
@@ -67,7 +68,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),
             formats={"onnx": "onnxruntime", "native": "jax"},
-            settings={"recompute": ("on",), **SYNCHRONISED},
+            settings={**RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
             device_env=JAX_DEVICES,
@@ -83,11 +84,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},
             imports=("jax", "torch", "tensorflow", "greenlet"),
             formats={"onnx": "onnxruntime", "native": "keras"},
-            settings={
-                "keras_backend": ("jax", "tensorflow", "torch"),
-                "recompute": ("on",),
-                **SYNCHRONISED,
-            },
+            settings={"keras_backend": ("jax", "tensorflow", "torch"), **RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
             device_env=JAX_DEVICES,
@@ -107,7 +104,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "lightning"},
-            settings={"recompute": ("on",), **SYNCHRONISED},
+            settings={**RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         "deepspeed": Entry(
@@ -120,7 +117,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
-            settings={"zero_stage": ("0", "1", "2", "3"), "recompute": ("on",), **SYNCHRONISED},
+            settings={"zero_stage": ("0", "1", "2", "3"), **RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
             sources=("deepspeed",),
@@ -140,7 +137,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             # cuDNN would multiply float32 in TF32, and MXNet has no switch for it.
             device_env={"cuda": {"NVIDIA_TF32_OVERRIDE": "0"}},
             formats={"onnx": "onnxruntime", "native": "mxnet"},
-            settings={"recompute": ("on",)},
+            settings={**RECOMPUTE},
             sources=("gluonnlp",),
             public="backends.mxnet.public",
             public_lock="public",
@@ -160,7 +157,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
-            settings={"recompute": ("on",), **SYNCHRONISED},
+            settings={**RECOMPUTE, **SYNCHRONISED},
             sources=("jieba", "seqeval"),  # PaddleNLP's
             public="backends.paddle.public",
             distribution="paddlepaddle",
@@ -176,7 +173,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("mindspore",),
             formats={"onnx": "onnxruntime", "native": "mindspore"},
-            settings={"recompute": ("on",)},
+            settings={**RECOMPUTE},
             env={"GLOG_v": "3"},  # errors only; it would log every operator that it cannot fuse
             # On AVX-512 hosts its oneDNN picks a reference kernel for 3x3 convolutions
             # (jit_uni_ncsp:conv+ref:any), 100 times slower than what it has for AVX2.

@@ -68,3 +68,11 @@ def test_blocks_that_run_twice_train_as_those_that_run_once(ask: Ask, asked: Cel
 def test_what_would_not_recompute_says_so(ask: Ask, asked: Cell) -> None:
     said = ask("recompute", asked)["unsupported"]
     assert UNSUPPORTED[asked.backend, asked.mode] in said
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.skipif("tensorflow" not in selected(), reason="TensorFlow is not selected")
+def test_tensorflow_does_not_recompute_what_parameter_servers_keep(ask: Ask) -> None:
+    settings = {"recompute": "on", "sharding": "on"}
+    asked = cell("tensorflow", "cnn", mode="graph", world_size=2, settings=settings)
+    assert "parameter server" in ask("recompute", asked)["unsupported"]
