@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from backends import answers
-from backends.keras import exports, models, parallel, programs
+from backends.keras import exports, models, parallel, programs, recompute
 from backends.keras.engines import ENGINES, engine
 from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
@@ -38,7 +38,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    return answers.precision(cell, "Keras") or _precision(cell) or _mode(cell) or _devices(cell)
+    found = answers.precision(cell, "Keras") or answers.recompute(cell)
+    return found or _precision(cell) or _mode(cell) or _devices(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -90,7 +91,7 @@ def effective(cell: Cell) -> Settings:
 
 
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
-    model = models.make(cell.dims)
+    model = models.make(cell.dims, around=recompute.around(cell))
     models.load_weights(model, weights)
     return Training(cell, model, batches) if cell.trains else Inference(cell, model, batches)
 

@@ -1,4 +1,4 @@
-"""The two networks as Keras's users write them: functional models of stock layers, channels last.
+"""The two networks as Keras's users write them: functional models of stock layers.
 
 Of stock layers only, so that a ``.keras`` file of them loads in safe mode without custom objects.
 They run under each of Keras's engines. Layers carry the canonical names, with dashes for dots,
@@ -8,12 +8,15 @@ which torch's modules forbid. Initialisers are Keras's own and of no consequence
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from backends.keras.cnn import classify, cnn
+from backends.keras.recompute import Around, plain
 from backends.layouts import Layout, fill
 from bench.contract import CnnDims, Dims, EncoderDims, Settings, Weights
 
@@ -33,92 +36,24 @@ LAYOUT = Layout(
 )
 
 
-def make(dims: Dims) -> keras.Model:
-    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32."""
+def make(dims: Dims, *, around: Around = plain) -> keras.Model:
+    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32.
+
+    around: what to put around each encoder layer and each residual block.
+    """
     if isinstance(dims, CnnDims):
-        return cnn(dims)
-    return encoder(dims, length=dims.sequence)
+        return cnn(dims, around=around)
+    return encoder(dims, length=dims.sequence, around=around)
 
 
-def cnn(dims: CnnDims) -> keras.Model:
-    image = keras.Input((dims.image, dims.image, dims.channels), name="image")
-    width = dims.widths[0]
-    if dims.stem == "7x7":
-        x = conv(image, width, 7, name="conv1", stride=2)
-        x = relu(norm(x, dims, "bn1"))
-        # What is pooled is not negative, so zeros pad as well as the lowest number.
-        x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
-    else:
-        x = relu(norm(conv(image, width, 3, name="conv1"), dims, "bn1"))
-    block = bottleneck if dims.bottleneck else basic
-    for stage, (width, depth) in enumerate(zip(dims.widths, dims.blocks), start=1):
-        for index in range(depth):
-            stride = 2 if stage > 1 and index == 0 else 1
-            x = block(x, dims, width, name=f"layer{stage}-{index}", stride=stride)
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, classify(x, dims.classes, "fc"), name="cnn")
-
-
-def basic(x: Tensor, dims: CnnDims, width: int, *, name: str, stride: int) -> Tensor:
-    """Two 3x3 convolutions and a shortcut."""
-    identity = shortcut(x, dims, width, name=name, stride=stride)
-    x = relu(norm(conv(x, width, 3, name=f"{name}-conv1", stride=stride), dims, f"{name}-bn1"))
-    x = norm(conv(x, width, 3, name=f"{name}-conv2"), dims, f"{name}-bn2")
-    return relu(layers.add([x, identity]))
-
-
-def bottleneck(x: Tensor, dims: CnnDims, width: int, *, name: str, stride: int) -> Tensor:
-    """1x1, 3x3, 1x1 and a shortcut; v1.5: the stride sits in the 3x3."""
-    outputs = 4 * width
-    identity = shortcut(x, dims, outputs, name=name, stride=stride)
-    x = relu(norm(conv(x, width, 1, name=f"{name}-conv1"), dims, f"{name}-bn1"))
-    x = relu(norm(conv(x, width, 3, name=f"{name}-conv2", stride=stride), dims, f"{name}-bn2"))
-    x = norm(conv(x, outputs, 1, name=f"{name}-conv3"), dims, f"{name}-bn3")
-    return relu(layers.add([x, identity]))
-
-
-def shortcut(x: Tensor, dims: CnnDims, outputs: int, *, name: str, stride: int) -> Tensor:
-    """A strided 1x1 convolution where the shape changes, else nothing."""
-    if stride == 1 and x.shape[-1] == outputs:
-        return x
-    x = conv(x, outputs, 1, name=f"{name}-downsample-0", stride=stride)
-    return norm(x, dims, f"{name}-downsample-1")
-
-
-def conv(x: Tensor, width: int, kernel: int, *, name: str, stride: int = 1) -> Tensor:
-    """Padded alike on both sides; "same" pads a strided convolution on one side only."""
-    padding = "same"
-    if stride > 1:
-        padding = "valid"
-        x = layers.ZeroPadding2D(kernel // 2)(x) if kernel > 1 else x
-    made = layers.Conv2D(width, kernel, stride, padding, use_bias=False, name=name)
-    return made(x)
-
-
-def norm(x: Tensor, dims: CnnDims, name: str) -> Tensor:
-    """Keras's momentum is the weight of the old average, PyTorch's of the new batch."""
-    made = layers.BatchNormalization(momentum=1 - dims.bn_momentum, epsilon=dims.bn_eps, name=name)
-    return made(x)
-
-
-def relu(x: Tensor) -> Tensor:
-    return layers.ReLU()(x)
-
-
-def classify(x: Tensor, classes: int, name: str) -> Tensor:
-    """Logits in float32 whatever the policy, as Keras's guide to mixed precision has it."""
-    logits = layers.Dense(classes, name=name)(x)
-    return layers.Activation("linear", dtype="float32", name="logits")(logits)
-
-
-def encoder(dims: EncoderDims, *, length: int | None) -> keras.Model:
+def encoder(dims: EncoderDims, *, length: int | None, around: Around = plain) -> keras.Model:
     """length: tokens of a sample; None: of any number."""
     ids = keras.Input((length,), dtype="int32", name="ids")
     mask = keras.Input((length,), dtype="int32", name="mask")
     x = embed(ids, dims)
     real = ops.expand_dims(ops.cast(mask, "bool"), 1)  # broadcast over query positions
     for index in range(dims.layers):
-        x = layer(x, real, dims, f"encoder-layer-{index}")
+        x = around(partial(layer, dims=dims, name=f"encoder-layer-{index}"))(x, real)
     x = layers.Dense(dims.width, activation="tanh", name="pooler-dense")(x[:, 0])
     return keras.Model([ids, mask], classify(x, dims.classes, "classifier"), name="encoder")
 

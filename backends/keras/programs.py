@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from backends.keras import models, optimizers, parallel
+from backends.keras import models, optimizers, parallel, recompute
 from backends.keras.engines import engine
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -148,6 +148,7 @@ class Training(Inference):
                 engine().sync(self.model)
                 facts["loss_scale"] = float(optimizer.dynamic_scale)
         types = optimizers.dtypes(self.model, optimizer, divided=self.cell.world_size > 1)
+        facts.update(recompute.facts(self.model, self.inputs[0]))
         return {**facts, **types, **parallel.facts(self.model)}
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from backends import answers
 from backends.keras import models as keras_models
+from backends.keras import recompute
 from backends.tensorflow import exports, lite, parallel, programs
 from backends.tensorflow.lite import Lite
 from backends.tensorflow.programs import DTYPES, Inference, Training, compiled
@@ -56,8 +57,8 @@ def absent(device: str) -> str:
 
 def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
-    found = answers.precision(cell, "TensorFlow") or _precision(cell)
-    return found or _format(cell) or _served(cell)
+    found = answers.precision(cell, "TensorFlow") or answers.recompute(cell)
+    return found or _precision(cell) or _format(cell) or _served(cell)
 
 
 def _precision(cell: Cell) -> str | None:
@@ -72,6 +73,11 @@ def _served(cell: Cell) -> str | None:
     if parallel.SHARDED in cell.settings and cell.mode != "graph":
         # Compiled: "KernelAndDeviceOp does not support EagerFunctionParams".
         return "a coordinator has its workers run graphs: TensorFlow schedules nothing else there"
+    if parallel.SHARDED in cell.settings and "recompute" in cell.settings:
+        return (
+            "tf.recompute_grad takes what it reads from a parameter server for a variable, and"
+            " refuses it (Argument `variables` should be a non-empty list of `variables.Variable`s)"
+        )
     return None
 
 
@@ -113,7 +119,7 @@ def effective(cell: Cell) -> Settings:
 def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     if cell.world_size > 1:
         return parallel.build(cell, weights, batches)
-    model = keras_models.make(cell.dims)
+    model = keras_models.make(cell.dims, around=recompute.around(cell))
     keras_models.load_weights(model, weights)
     if cell.trains:
         return Training(cell, model, batches)

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from backends.keras import models as keras_models
+from backends.keras import recompute
 from backends.ranks import replicas
 from backends.tensorflow import servers
 from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts
@@ -35,7 +36,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Training:
         return servers.build(cell, weights, batches)
     strategy = mirrored(cell)
     with strategy.scope():
-        model = keras_models.make(cell.dims)
+        model = keras_models.make(cell.dims, around=recompute.around(cell))
         keras_models.load_weights(model, weights)
         return Parallel(cell, model, batches, strategy=strategy)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
+from backends.keras import recompute
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
@@ -105,6 +106,7 @@ class Training(Inference):
             return {}
         facts = {**graph_facts(self.step), **keras_models.layout(self.model)}
         facts["optimizer"] = type(self.optimizer).__name__
+        facts.update(recompute.facts(self.model, self.inputs[0]))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"
             # On several devices it is a variable of each, which float() does not know.

@@ -23,15 +23,25 @@ UNSUPPORTED = {
 """(backend, mode) -> words of the answer."""
 
 
+FURTHER = (
+    ("tensorflow", "compiled", {}),
+    ("tensorflow", "eager", {}),
+    ("keras", "graph", {"keras_backend": "tensorflow"}),
+    ("keras", "eager", {"keras_backend": "torch"}),
+)
+"""(backend, mode, engine) beside the usual ones."""
+
+
 def cases() -> list[Cell]:
     """The usual mode of what can, and all modes of what cannot."""
     able = [name for name in selected() if "recompute" in BACKENDS[name].settings]
-    modes = [(name, BACKENDS[name].modes[0]) for name in able]
-    modes += [(name, mode) for name, mode in UNSUPPORTED if name in able]
-    on = {"recompute": "on"}
+    modes = [(name, BACKENDS[name].modes[0], {}) for name in able]
+    modes += [(name, mode, {}) for name, mode in UNSUPPORTED if (name, mode, {}) not in modes]
+    modes += [(name, mode, engine) for name, mode, engine in FURTHER]
     return [
-        cell(name, model, mode=mode, settings=on)
-        for name, mode in dict.fromkeys(modes)
+        cell(name, model, mode=mode, settings={**engine, "recompute": "on"})
+        for name, mode, engine in modes
+        if name in able
         for model in MODELS
     ]
 
@@ -46,7 +56,8 @@ def parameters(*, can: bool) -> list[Any]:
 
 @pytest.mark.parametrize("asked", parameters(can=True))
 def test_blocks_that_run_twice_train_as_those_that_run_once(ask: Ask, asked: Cell) -> None:
-    found = ask("recompute", asked, cells={"plain": replace(asked, settings={})})
+    settings = {key: value for key, value in asked.settings.items() if key != "recompute"}
+    found = ask("recompute", asked, cells={"plain": replace(asked, settings=settings)})
     plain, again = found["plain"], found["recomputed"]
     assert again["losses"] == pytest.approx(plain["losses"], rel=1e-5)
     # BatchNorm's running statistics would be updated twice.
@@ -60,3 +71,11 @@ def test_blocks_that_run_twice_train_as_those_that_run_once(ask: Ask, asked: Cel
 def test_what_would_not_recompute_says_so(ask: Ask, asked: Cell) -> None:
     said = ask("recompute", asked)["unsupported"]
     assert UNSUPPORTED[asked.backend, asked.mode] in said
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.skipif("tensorflow" not in selected(), reason="TensorFlow is not selected")
+def test_tensorflow_does_not_recompute_what_parameter_servers_keep(ask: Ask) -> None:
+    settings = {"recompute": "on", "sharding": "on"}
+    asked = cell("tensorflow", "cnn", mode="graph", world_size=2, settings=settings)
+    assert "parameter server" in ask("recompute", asked)["unsupported"]
