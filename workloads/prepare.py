@@ -23,7 +23,18 @@ import workloads
 from bench import safetensors
 from bench.contract import BenchError, CnnDims, Dims
 from bench.errors import EXIT_USAGE, UsageError
-from workloads import FOLDER, MADE_UP, cache, digits, packages, reviews, synthetic, tensors, weights
+from workloads import (
+    FOLDER,
+    MADE_UP,
+    cache,
+    catalogue,
+    digits,
+    packages,
+    reviews,
+    synthetic,
+    tensors,
+    weights,
+)
 
 VERSION = 1
 """Raise it when the files come out differently; what older versions made is then not used."""
@@ -76,7 +87,7 @@ def ensure(model: str, size: str) -> Prepared:
 
 def materials(model: str, size: str) -> Path:
     """The folder with the initial weights and the data; needs no trace."""
-    dims = workloads.size(model, model, size).dims
+    dims = catalogue.size(model, model, size).dims
     fill = functools.partial(_fill, model=model, size=size, dims=dims)
     return cache.made(_folder(model, size, dims), fill)
 
