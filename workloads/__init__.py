@@ -5,15 +5,18 @@ Worker half. ``workloads.catalogue`` finds a spec by its name, ``workloads.spec`
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench.contract import Dims, Optimizer
+from bench.contract import Dims, Optimizer, dims_of
 
 FOLDER = Path(__file__).resolve().parent
 SIZES = ("tiny", "small", "base", "large")
-MADE_UP = ("base", "large")
-"""Sizes whose data is drawn, with nothing in it to be learned: they measure computing only."""
+NOISE = "noise"
+"""Data that is drawn, with nothing in it to be learned: it measures computing only."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,33 @@ class Run:
 
 @dataclass(frozen=True)
 class Network:
-    """What is run: the shapes, and the optimizer and steps that train it.
+    """What is run: the shapes, the optimizer and steps that train it, and on what.
 
-    quality_steps, quality_lr: what ``--quality`` trains for, with ``optimizer`` otherwise.
+    data, weights: by the names that ``workloads.materials`` knows. quality_steps, quality_lr: what
+    ``--quality`` trains for, with ``optimizer`` otherwise.
     """
 
     dims: Dims
     optimizer: Optimizer
     quality_steps: int
     quality_lr: float
+    data: str
+    weights: str
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything in the data to be learned."""
+        return self.data != NOISE
 
 
 @dataclass(frozen=True)
 class SizeSpec(Run, Network):
     """All that one workload, model and size need: the fields of ``Run`` and ``Network``."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SizeSpec:
+        optimizer = Optimizer(**value["optimizer"])
+        return cls(**{**value, "dims": dims_of(value["dims"]), "optimizer": optimizer})

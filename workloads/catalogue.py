@@ -67,6 +67,8 @@ class Catalogue:
             optimizer=Optimizer(**{**optimizer.model_dump(), **changes}),
             quality_steps=table.quality_steps or 0,
             quality_lr=table.quality_lr or 0.0,
+            data=table.data,
+            weights=table.weights,
         )
 
     def _table(self, workload: str, size: str) -> SizeTable:

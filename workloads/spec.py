@@ -141,6 +141,10 @@ class SizeTable(Table):
     memory_mib: PositiveInt = Field(description="about the most that a worker holds")
     gate_batch: Count = Field(0, description="samples of the parity gate's batch; 0: batch")
     train_batches: PositiveInt = Field(16, description="distinct batches, all on the device")
+    data: Literal["digits", "sentences", "reviews", "noise"] = Field(
+        "noise", description="what it is run on; in noise there is nothing to be learned"
+    )
+    weights: Literal["seeded", "minilm"] = Field("seeded", description="what it starts from")
     quality_steps: Count | None = Field(None, description="steps of --quality")
     quality_lr: Number | None = Field(None, description="rate of --quality")
     dims: DimsTable | None = None

@@ -89,14 +89,14 @@ def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
         (
             "measure_s = 1.5",
             "measure_s = 'long'",
-            "line 17: size.tiny.measure_s: input should be a valid number, not 'long'",
+            "line 19: size.tiny.measure_s: input should be a valid number, not 'long'",
         ),
         ("measure_s = 1.5", "measures = 1.5", "did you mean 'measure_s'?"),
         ("measure_s = 1.5", "", "line 14: size.tiny.measure_s: it is missing"),
         (
             "batch = 32",
             "batch = true",
-            "line 15: size.tiny.batch: input should be a valid integer, not True",
+            "line 17: size.tiny.batch: input should be a valid integer, not True",
         ),
         ("batch = 32", "batch = -1", "batch: input should be greater than 0, not -1"),
         ("batch = 32", "batch = 0", "batch: input should be greater than 0, not 0"),
@@ -104,12 +104,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
         (
             "blocks = [1, 1, 1]",
             "blocks = [1, 1, 0.5]",
-            "line 32: size.tiny.dims.blocks.2: input should be a valid integer, not 0.5",
+            "line 34: size.tiny.dims.blocks.2: input should be a valid integer, not 0.5",
         ),
         (
             'stem = "3x3"',
             'stem = "5x5"',
-            "line 30: size.tiny.dims.stem: input should be '3x3' or '7x7', not '5x5'",
+            "line 32: size.tiny.dims.stem: input should be '3x3' or '7x7', not '5x5'",
         ),
         ('name = "sgd"', 'nam = "sgd"', "did you mean 'name'?"),
         ('models = ["cnn"]', "", "models: it is missing"),
