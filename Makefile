@@ -128,9 +128,7 @@ doctor: $(STAMP)  ## what is there, what is missing and how to mend it
 	@$(PY) -m bench doctor
 
 reference: $(STAMP)  ## make the committed reference traces anew (float64 torch)
-	for model in cnn transformer; do for size in tiny small base large; do \
-	    $(PY) -m workloads.prepare $$model $$size --materials; done; done
-	python=$$($(PY) -m bench.envs torch cpu); $$python -m backends.torch.reference
+	python=$$($(PY) -m bench.envs torch cpu); $(PY) -m workloads.reference --torch $$python
 
 perf: $(STAMP)  ## the harness's own benchmarks
 	$(PY) -m pytest tests/perf --benchmark-only -q -s

@@ -78,7 +78,6 @@ class TooSlow(BenchError):
 
 
 NODES = "nodes"  # the setting of a cell on several machines: how many
-
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
 """What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
 
@@ -115,6 +114,12 @@ class EncoderDims:
 
 
 Dims = Union[CnnDims, EncoderDims]
+
+
+def dims_of(value: Mapping[str, Any]) -> Dims:
+    """From JSON, which knows no tuples."""
+    made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    return CnnDims(**made) if "widths" in made else EncoderDims(**made)
 
 
 @dataclass(frozen=True)
@@ -182,13 +187,8 @@ class Cell:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
-        value = dict(value)
-        dims = dict(value.pop("dims"))
-        for key in ("widths", "blocks"):
-            if key in dims:
-                dims[key] = tuple(dims[key])
-        kind: Any = CnnDims if "widths" in dims else EncoderDims
-        return cls(dims=kind(**dims), optimizer=Optimizer(**value.pop("optimizer")), **value)
+        kept = {"dims": dims_of(value["dims"]), "optimizer": Optimizer(**value["optimizer"])}
+        return cls(**{**value, **kept})
 
 
 @dataclass(frozen=True)

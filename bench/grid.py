@@ -8,12 +8,11 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-import workloads
 from backends.entry import Entry
 from bench import capabilities, conditions, preallocation
 from bench.contract import NODES, Cell
 from bench.errors import UsageError, unknown
-from workloads import SizeSpec
+from workloads import SizeSpec, catalogue
 
 DEVICES = ("cpu", "cuda", "rocm", "tpu")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
@@ -93,10 +92,10 @@ Planned = tuple[Cell, SizeSpec, str | None]
 
 def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Iterator[Planned]:
     found = entry(backend)
-    spec_of = cache(workloads.size)  # reading and checking a spec for every cell takes longest
+    spec_of = cache(catalogue.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
         axes = _axes(request, backend, found, workload)
-        for model, values in product(workloads.models(workload), product(*axes.values())):
+        for model, values in product(catalogue.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
             spec = spec_of(workload, model, choice["size"])
             cell = Cell(

@@ -16,6 +16,7 @@ from bench.arguments import count, fraction
 from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
+from workloads import catalogue
 
 DEFAULT_BACKENDS = ("torch", "jax", "onnxruntime")  # of these, those that exist yet
 PILOT = "cnn,transformer,export"
@@ -178,7 +179,7 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         own = auto.devices(backends, pythons=paths, brought=site, asked=asked, say=say)
     return grid.Request(
         backends=backends,
-        workloads=grid.choose("workload", arguments.workload, workloads.names()),
+        workloads=grid.choose("workload", arguments.workload, catalogue.names()),
         sizes=grid.choose("size", arguments.size, workloads.SIZES),
         devices=grid.choose("device", device, grid.DEVICES),
         precisions=grid.choose("precision", arguments.precision, grid.PRECISIONS),

@@ -24,6 +24,7 @@ HEADS = {"cnn": ("fc.weight", "fc.bias"), "transformer": ("classifier.weight", "
 """The last layer of each model; the trained one is committed under ``heads/``."""
 
 Shapes = dict[str, tuple[int, ...]]
+Arrays = dict[str, np.ndarray]
 
 
 def shapes(dims: Dims) -> Shapes:
@@ -31,13 +32,13 @@ def shapes(dims: Dims) -> Shapes:
     return _cnn_shapes(dims) if isinstance(dims, CnnDims) else _encoder_shapes(dims)
 
 
-def seeded(dims: Dims, *, name: str) -> dict[str, np.ndarray]:
+def seeded(dims: Dims, *, name: str) -> Arrays:
     """Weights drawn with a seed that comes from ``name`` (model and size)."""
     rng = np.random.RandomState(zlib.crc32(name.encode()))
     return {key: _draw(key, shape, dims, rng) for key, shape in shapes(dims).items()}
 
 
-def pretrained(packages: Path, dims: EncoderDims, *, name: str) -> dict[str, np.ndarray]:
+def pretrained(packages: Path, dims: EncoderDims, *, name: str) -> Arrays:
     """MiniLM's own tensors with a seeded classifier; what else the file holds is dropped."""
     given = safetensors.read(packages / MINILM)
     start = seeded(dims, name=name)

@@ -1,28 +1,26 @@
-"""Make the committed traces and heads: float64 PyTorch on the CPU, checked by plain numpy.
+"""Make a trace and a head: float64 PyTorch on the CPU, checked by plain numpy.
 
-``python -m backends.torch.reference [--model M] [--size S]`` under torch's own environment,
-after ``python -m workloads.prepare M S --materials`` under the harness's. For each model and
-size it fits the head to export, writes it below ``workloads/heads`` and the figures that every
-backend must reproduce below ``workloads/traces``. It writes nothing where the independent
-forward of ``workloads.numpy_forward`` differs by more than 1e-9.
+``python -m backends.torch.reference TASK.json`` under torch's own environment;
+``workloads.reference`` writes the task. Out come ``trace.json``, the figures that every backend
+must reproduce, and, where there is something to learn, the head to export; nothing where the
+independent forward of ``workloads.numpy_forward`` differs by more than 1e-9.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import workloads
 from backends.torch import float64
 from bench import safetensors
 from bench.contract import Batch, BenchError, CnnDims, Dims, ParityError
-from workloads import batches, cache, numpy_forward, prepare, tensors, weights
+from workloads import SizeSpec, batches, numpy_forward, tensors, weights
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,48 +39,35 @@ ACCURACY_SAMPLES = 512
 NOISY_SAMPLES = 4
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=tuple(weights.HEADS), action="append")
-    parser.add_argument("--size", choices=workloads.SIZES, action="append")
-    asked = parser.parse_args(argv)
+def main(argv: list[str]) -> int:
     try:
-        for model in asked.model or weights.HEADS:
-            for size in asked.size or workloads.SIZES:
-                make(model, size)
+        make(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def make(model: str, size: str) -> None:
+def make(task: dict[str, Any]) -> None:
     """Compute, check and write the head and the trace of one model and size."""
-    spec = workloads.size(model, model, size)
-    folder = prepare.materials(model, size)
-    initial = dict(safetensors.read(folder / prepare.WEIGHTS))
-    data = safetensors.read(folder / prepare.DATA)
-    trace: dict[str, Any] = {"model": model, "size": size}
+    model, spec = task["model"], SizeSpec.from_json(task["spec"])
+    initial = dict(safetensors.read(Path(task["weights"])))
+    data = safetensors.read(Path(task["data"]))
+    trace: dict[str, Any] = {"model": model, "size": task["size"]}
     trace.update(_training(spec, model=model, initial=initial, data=data))
-    sums = cache.sums(folder)
-    trace["weights_sha256"] = sums[prepare.WEIGHTS]
-    trace["data_sha256"] = sums[prepare.DATA]
-    if size in workloads.MADE_UP:
-        found = _noisy(model, spec.dims, exported=initial, data=data)
-        trace["export"] = {"weights_sha256": sums[prepare.WEIGHTS], **found}
-    else:
+    trace["weights_sha256"] = task["sums"]["weights.safetensors"]
+    trace["data_sha256"] = task["sums"]["data.safetensors"]
+    out = Path(task["out"])
+    if spec.learns:
         head = _head(model, spec.dims, initial=initial, data=data)
-        found = _export(model, spec.dims, exported={**initial, **head}, data=data)
-        prepare.head_path(model, size).parent.mkdir(exist_ok=True)
-        tensors.save(prepare.head_path(model, size), head)
-        exported = cache.sums(prepare.export_folder(model, size))[prepare.EXPORT]
-        trace["export"] = {"weights_sha256": exported, **found}
-    _write(model, size, trace)
+        tensors.save(out / "head.safetensors", head)
+        trace["export"] = _export(model, spec.dims, exported={**initial, **head}, data=data)
+    else:
+        trace["export"] = _noisy(model, spec.dims, exported=initial, data=data)
+    (out / "trace.json").write_text(json.dumps(trace), encoding="utf-8")
 
 
-def _training(
-    spec: workloads.SizeSpec, *, model: str, initial: Arrays, data: batches.Data
-) -> dict[str, Any]:
+def _training(spec: SizeSpec, *, model: str, initial: Arrays, data: batches.Data) -> dict[str, Any]:
     """Logits before and after five steps, and the loss of each step before its update."""
     size = spec.gate_batch or spec.batch
     given = batches.make(data, model=model, batch=size, train_batches=STEPS, infer_batches=1)
@@ -107,9 +92,7 @@ def _training(
     }
 
 
-def _replicated(
-    spec: workloads.SizeSpec, *, initial: Arrays, train: Sequence[Batch]
-) -> dict[str, Any]:
+def _replicated(spec: SizeSpec, *, initial: Arrays, train: Sequence[Batch]) -> dict[str, Any]:
     """The losses where BatchNorm sees a part of each batch at a time; nothing without BatchNorm."""
     if not isinstance(spec.dims, CnnDims):
         return {}
@@ -177,14 +160,5 @@ def _agree(what: str, found: np.ndarray, check: np.ndarray) -> None:
         raise ParityError(f"{what}: PyTorch and numpy differ by {error:.1e}, more than {BOUND}")
 
 
-def _write(model: str, size: str, trace: Mapping[str, Any]) -> None:
-    """One line a key: full precision, and a readable diff when a trace changes."""
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trace.items())
-    path = prepare.trace_path(model, size)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
-    sys.stderr.write(f"{path}\n")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

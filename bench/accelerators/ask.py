@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import workloads
 from bench import machine
 from bench.accelerators.choose import Share
 from bench.backends_index import find
@@ -16,6 +15,7 @@ from bench.contract import Cell
 from bench.job import Job
 from bench.launch import Child, Ended
 from bench.scratch import scratch_folder
+from workloads import catalogue
 
 DEADLINE_S = 180.0
 """A first import from a network file system takes minutes; what finds no TPU may wait for ever."""
@@ -51,7 +51,7 @@ def ask(cell: Cell, python: Path, mine: Share, *, deadline_s: float = DEADLINE_S
 
 def question(backend: str, device: str, settings: Mapping[str, str] | None = None) -> Cell:
     """A cell that only asks; nothing of it is run."""
-    spec = workloads.size("cnn", "cnn", "tiny")
+    spec = catalogue.size("cnn", "cnn", "tiny")
     return Cell(
         backend=backend,
         workload="cnn",

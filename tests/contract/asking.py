@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-import workloads
 from backends.registry import BACKENDS
 from bench import envs, scratch
 from bench.contract import Cell
 from bench.grid import choose
 from bench.options import DEFAULT_BACKENDS
+from workloads import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
@@ -68,7 +68,7 @@ def run_tiny(backend: str, *arguments: str, out: Path) -> subprocess.CompletedPr
 
 def cell(backend: str, model: str, **changes: Any) -> Cell:
     """The tiny cell of a model that trains; ``format=...`` makes it one that exports."""
-    spec = workloads.size(model, model, "tiny")
+    spec = catalogue.size(model, model, "tiny")
     made = Cell(
         backend=backend,
         workload="export" if changes.get("format") else model,

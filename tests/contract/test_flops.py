@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import workloads
 from bench.contract import CnnDims, Dims
 from tests.contract.asking import ROOT, python, selected
-from workloads import flops
+from workloads import catalogue, flops
 
 COUNTERS = Path(__file__).with_name("counters.py")
 WITHIN = 0.02
@@ -27,7 +26,7 @@ LARGE = [("cnn", "large"), ("transformer", "large")]
 
 def dims_of(model: str, size: str) -> Dims:
     """The sizes that GPUs run; two layers of the encoder, for all are alike."""
-    dims = workloads.size(model, model, size).dims
+    dims = catalogue.size(model, model, size).dims
     if isinstance(dims, CnnDims):
         return dims
     return dataclasses.replace(dims, layers=2, vocab=1000)

@@ -9,15 +9,14 @@ import json
 import numpy as np
 import pytest
 
-import workloads
 from bench import safetensors
-from workloads import batches, numpy_forward, packages, prepare, reviews
+from workloads import batches, catalogue, numpy_forward, packages, prepare, reviews
 
 
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
 def test_the_small_traces_are_reproduced(model):
     made = prepare.ensure(model, "small")
-    spec = workloads.size(model, model, "small")
+    spec = catalogue.size(model, model, "small")
     trace = json.loads(made.trace.read_text(encoding="utf-8"))
     weights, data = safetensors.read(made.weights), safetensors.read(made.data)
     given = batches.make(data, model=model, batch=spec.batch, train_batches=1, infer_batches=1)

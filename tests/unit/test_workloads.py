@@ -11,46 +11,46 @@ import pytest
 import workloads
 from bench.contract import CnnDims, EncoderDims
 from bench.errors import UsageError
-from workloads import flops, synthetic
+from workloads import catalogue, flops, synthetic
 
 
 def test_the_three_workloads_and_their_models():
-    assert workloads.names() == ("cnn", "transformer", "export", "capability")
-    assert workloads.models("cnn") == ("cnn",)
-    assert workloads.models("export") == ("cnn", "transformer")
+    assert catalogue.names() == ("cnn", "transformer", "export", "capability")
+    assert catalogue.models("cnn") == ("cnn",)
+    assert catalogue.models("export") == ("cnn", "transformer")
 
 
 def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
-    cnn = workloads.size("cnn", "cnn", "small")
+    cnn = catalogue.size("cnn", "cnn", "small")
     assert isinstance(cnn.dims, CnnDims)
     assert (cnn.dims.widths, cnn.dims.blocks) == ((64, 128, 256, 512), (2, 2, 2, 2))
     assert (cnn.batch, cnn.optimizer.name, cnn.optimizer.lr) == (32, "sgd", 0.0002)
-    encoder = workloads.size("transformer", "transformer", "small")
+    encoder = catalogue.size("transformer", "transformer", "small")
     assert isinstance(encoder.dims, EncoderDims)
     assert (encoder.dims.layers, encoder.dims.width, encoder.dims.ln_eps) == (6, 384, 1e-12)
     assert (encoder.batch, encoder.dims.sequence, encoder.optimizer.name) == (16, 64, "adamw")
 
 
 def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
-    cnn = workloads.size("cnn", "cnn", "base")
+    cnn = catalogue.size("cnn", "cnn", "base")
     assert isinstance(cnn.dims, CnnDims)
     assert (cnn.dims.blocks, cnn.dims.bottleneck, cnn.dims.stem) == ((3, 4, 6, 3), True, "7x7")
     assert (cnn.batch, cnn.gate_batch, cnn.dims.image, cnn.dims.classes) == (256, 8, 224, 1000)
     # 4.089 G multiply-adds an image, as torchvision's table of models says of resnet50.
     assert flops.per_sample(cnn.dims, training=False) == pytest.approx(2 * 4.089e9, rel=1e-3)
-    encoder = workloads.size("transformer", "transformer", "base")
+    encoder = catalogue.size("transformer", "transformer", "base")
     assert isinstance(encoder.dims, EncoderDims)
     assert (encoder.dims.layers, encoder.dims.width, encoder.dims.heads) == (12, 768, 12)
     assert (encoder.batch, encoder.dims.sequence) == (32, 512)
 
 
 def test_noise_is_the_same_every_time_and_has_every_shape():
-    dims = replace(workloads.size("cnn", "cnn", "base").dims, image=8)
+    dims = replace(catalogue.size("cnn", "cnn", "base").dims, image=8)
     first, second = synthetic.noise(dims), synthetic.noise(dims)
     assert first["train.image"].shape == (64, 3, 8, 8)
     assert first["train.image"].dtype == np.float32
     assert all(np.array_equal(first[key], second[key]) for key in first)
-    text = synthetic.noise(workloads.size("transformer", "transformer", "base").dims)
+    text = synthetic.noise(catalogue.size("transformer", "transformer", "base").dims)
     assert text["test.ids"].shape == text["test.mask"].shape == (64, 512)
     assert text["test.mask"].all()
     assert int(text["train.ids"].max()) < 30522
@@ -59,7 +59,7 @@ def test_noise_is_the_same_every_time_and_has_every_shape():
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
 @pytest.mark.parametrize("size", workloads.SIZES)
 def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size):
-    own, export = workloads.size(model, model, size), workloads.size("export", model, size)
+    own, export = catalogue.size(model, model, size), catalogue.size("export", model, size)
     assert (export.dims, export.optimizer) == (own.dims, own.optimizer)
     assert (export.quality_steps, export.quality_lr) == (own.quality_steps, own.quality_lr)
     assert export.batch == 1
@@ -79,26 +79,42 @@ def test_export_takes_shapes_and_optimizer_from_the_models_own_spec(model, size)
 )
 def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
     with pytest.raises(UsageError) as caught:
-        workloads.size(*asked)
+        catalogue.size(*asked)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("measure_s = 1.5", "measure_s = 'long'", "measure_s must be float, not 'long'"),
+        (
+            "measure_s = 1.5",
+            "measure_s = 'long'",
+            "line 19: size.tiny.measure_s: input should be a valid number, not 'long'",
+        ),
         ("measure_s = 1.5", "measures = 1.5", "did you mean 'measure_s'?"),
-        ("measure_s = 1.5", "", "lacks measure_s"),
-        ("batch = 32", "batch = true", "batch must be int, not True"),
-        ("batch = 32", "batch = -1", "batch must not be negative"),
-        ("batch = 32", "batch = 0", "batch must be at least 1"),
+        ("measure_s = 1.5", "", "line 14: size.tiny.measure_s: it is missing"),
+        (
+            "batch = 32",
+            "batch = true",
+            "line 17: size.tiny.batch: input should be a valid integer, not True",
+        ),
+        ("batch = 32", "batch = -1", "batch: input should be greater than 0, not -1"),
+        ("batch = 32", "batch = 0", "batch: input should be greater than 0, not 0"),
         ("blocks = [1, 1, 1]", "blocks = [1, 1]", "widths and blocks must be equally long"),
-        ("blocks = [1, 1, 1]", "blocks = [1, 1, 0.5]", "blocks must be int, not 0.5"),
-        ('stem = "3x3"', 'stem = "5x5"', "unknown stem"),
+        (
+            "blocks = [1, 1, 1]",
+            "blocks = [1, 1, 0.5]",
+            "line 34: size.tiny.dims.blocks.2: input should be a valid integer, not 0.5",
+        ),
+        (
+            'stem = "3x3"',
+            'stem = "5x5"',
+            "line 32: size.tiny.dims.stem: input should be '3x3' or '7x7', not '5x5'",
+        ),
         ('name = "sgd"', 'nam = "sgd"', "did you mean 'name'?"),
-        ('models = ["cnn"]', "", "needs models"),
+        ('models = ["cnn"]', "", "models: it is missing"),
         ('models = ["cnn"]', "model = ['cnn']", "did you mean 'models'?"),
-        ("[size.tiny]", "[size.tiny", "cannot read the workload spec"),
+        ("[size.tiny]", "[size.tiny", "cnn.toml is not TOML: Expected ']' at the end of a table"),
     ],
 )
 def test_a_wrong_spec_is_named_with_its_place(tmp_path, monkeypatch, old, new, message):
@@ -107,13 +123,13 @@ def test_a_wrong_spec_is_named_with_its_place(tmp_path, monkeypatch, old, new, m
     (tmp_path / "cnn.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
     with pytest.raises(UsageError, match=r"cnn\.toml") as caught:
-        workloads.size("cnn", "cnn", "tiny")
+        catalogue.size("cnn", "cnn", "tiny")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value).strip()
 
 
 def test_a_size_changes_single_keys_of_the_optimizer():
-    tiny, small = (workloads.size("cnn", "cnn", size).optimizer for size in ("tiny", "small"))
+    tiny, small = (catalogue.size("cnn", "cnn", size).optimizer for size in ("tiny", "small"))
     assert (tiny.lr, small.lr) == (0.005, 0.0002)
     assert (tiny.momentum, tiny.weight_decay) == (small.momentum, small.weight_decay) == (0.9, 5e-4)
 
@@ -123,8 +139,8 @@ def test_a_wrong_key_in_a_spec_without_dims_is_found_too(tmp_path, monkeypatch):
         text = path.read_text(encoding="utf-8").replace("warmup_cap = 12", "warmup = 12")
         (tmp_path / path.name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    with pytest.raises(UsageError, match=r"export\.toml .*did you mean 'warmup_cap'"):
-        workloads.size("export", "cnn", "small")
+    with pytest.raises(UsageError, match=r"export\.toml, line 20: .*did you mean 'warmup_cap'"):
+        catalogue.size("export", "cnn", "small")
 
 
 def test_an_encoder_whose_heads_do_not_divide_its_width_is_refused(tmp_path, monkeypatch):
@@ -133,7 +149,7 @@ def test_an_encoder_whose_heads_do_not_divide_its_width_is_refused(tmp_path, mon
     (tmp_path / "transformer.toml").write_text(wrong, encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
     with pytest.raises(UsageError, match="width 64 must be a multiple of heads 5"):
-        workloads.size("transformer", "transformer", "tiny")
+        catalogue.size("transformer", "transformer", "tiny")
 
 
 def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
@@ -142,8 +158,8 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    assert workloads.names() == ("cnn", "transformer", "export", "capability", "mine")
-    assert workloads.size("mine", "cnn", "tiny").batch == 8
+    assert catalogue.names() == ("cnn", "transformer", "export", "capability", "mine")
+    assert catalogue.size("mine", "cnn", "tiny").batch == 8
 
 
 # Products (multiply and add) of the tiny network at 32 x 32:
@@ -154,7 +170,7 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
 #   fc       64*10                                                       =       640
 #   in all                                                               = 12,501,632
 def test_flops_of_the_tiny_cnn_by_hand():
-    dims = workloads.size("cnn", "cnn", "tiny").dims
+    dims = catalogue.size("cnn", "cnn", "tiny").dims
     assert flops.per_sample(dims, training=False) == 2 * 12_501_632
     assert flops.per_sample(dims, training=True) == 6 * 12_501_632
 
@@ -172,5 +188,5 @@ def test_flops_of_resnet50_are_the_published_ones():
 #   pooler 64*64 and classifier 64*2          =     4,224
 #   in all                                    = 3,412,096
 def test_flops_of_the_tiny_encoder_by_hand():
-    dims = workloads.size("transformer", "transformer", "tiny").dims
+    dims = catalogue.size("transformer", "transformer", "tiny").dims
     assert flops.per_sample(dims, training=False) == 2 * 3_412_096

@@ -8,10 +8,9 @@ import json
 import numpy as np
 import pytest
 
-import workloads
 from bench import safetensors
 from bench.contract import CnnDims
-from workloads import batches, digits, reviews, synthetic, tensors, weights
+from workloads import batches, catalogue, digits, reviews, synthetic, tensors, weights
 from workloads.prepare import trace_path
 
 
@@ -108,7 +107,7 @@ def test_digits_hold_out_the_same_number_of_each_class():
 
 
 def test_made_up_sentences_follow_their_rule():
-    dims = workloads.size("transformer", "transformer", "tiny").dims
+    dims = catalogue.size("transformer", "transformer", "tiny").dims
     made = synthetic.tensors(dims)
     for split, count in (("train", 2048), ("test", 512)):
         ids, mask, label = (made[f"{split}.{key}"] for key in ("ids", "mask", "label"))
@@ -124,14 +123,14 @@ def test_made_up_sentences_follow_their_rule():
 
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
 def test_seeded_weights_are_the_traces_bit_for_bit(model, tmp_path):
-    dims = workloads.size(model, model, "tiny").dims
+    dims = catalogue.size(model, model, "tiny").dims
     tensors.save(tmp_path / "w", weights.seeded(dims, name=f"{model}-tiny"))
     trace = json.loads(trace_path(model, "tiny").read_text(encoding="utf-8"))
     assert hashlib.sha256((tmp_path / "w").read_bytes()).hexdigest() == trace["weights_sha256"]
 
 
 def test_made_up_sentences_are_the_traces_bit_for_bit(tmp_path):
-    dims = workloads.size("transformer", "transformer", "tiny").dims
+    dims = catalogue.size("transformer", "transformer", "tiny").dims
     tensors.save(tmp_path / "d", synthetic.tensors(dims))
     trace = json.loads(trace_path("transformer", "tiny").read_text(encoding="utf-8"))
     assert hashlib.sha256((tmp_path / "d").read_bytes()).hexdigest() == trace["data_sha256"]
@@ -145,17 +144,17 @@ def _trainable(shapes):
 # 22,713,986: MiniLM-L6-H384's published 22,713,216 and a classifier of 384 * 2 + 2.
 # 25,557,032 and 60,192,808: torchvision's resnet50 and resnet152.
 def test_shapes_have_the_published_numbers_of_parameters():
-    assert _trainable(weights.shapes(workloads.size("cnn", "cnn", "small").dims)) == 11_173_962
-    encoder = workloads.size("transformer", "transformer", "small").dims
+    assert _trainable(weights.shapes(catalogue.size("cnn", "cnn", "small").dims)) == 11_173_962
+    encoder = catalogue.size("transformer", "transformer", "small").dims
     assert _trainable(weights.shapes(encoder)) == 22_713_986
     resnet50 = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
     assert _trainable(weights.shapes(resnet50)) == 25_557_032
-    resnet152 = workloads.size("cnn", "cnn", "large").dims
+    resnet152 = catalogue.size("cnn", "cnn", "large").dims
     assert _trainable(weights.shapes(resnet152)) == 60_192_808
 
 
 def test_initialisation_has_the_stated_scale():
-    made = weights.seeded(workloads.size("cnn", "cnn", "tiny").dims, name="cnn-tiny")
+    made = weights.seeded(catalogue.size("cnn", "cnn", "tiny").dims, name="cnn-tiny")
     conv = made["layer3.0.conv2.weight"]  # 64 inputs of 3 x 3: He-uniform, sqrt(6 / 576) = 0.1021
     assert 0.1015 < np.abs(conv).max() <= 0.1021
     assert np.abs(made["fc.weight"]).max() <= 1 / 8  # 1 / sqrt(64)
@@ -167,7 +166,7 @@ def test_initialisation_has_the_stated_scale():
 
 def test_each_block_of_a_deep_network_starts_damped():
     """50 blocks that add a fiftieth of the variance each, the shortcuts and the stem untouched."""
-    made = weights.seeded(workloads.size("cnn", "cnn", "large").dims, name="cnn-large")
+    made = weights.seeded(catalogue.size("cnn", "cnn", "large").dims, name="cnn-large")
     ends = {
         key for key, value in made.items() if ".weight" in key and (value == value.flat[0]).all()
     }

@@ -8,10 +8,9 @@ import math
 import numpy as np
 import pytest
 
-import workloads
 from bench import safetensors
 from bench.contract import CnnDims
-from workloads import batches, numpy_forward, prepare
+from workloads import batches, catalogue, numpy_forward, prepare
 
 
 # -log softmax([0, ln 3])[1] = -ln(3/4); of class 0 it is ln 4; the mean is ln(16/3) / 2.
@@ -41,7 +40,7 @@ def test_a_one_pixel_network_by_hand():
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
 def test_the_tiny_traces_are_reproduced(model):
     made = prepare.ensure(model, "tiny")
-    spec = workloads.size(model, model, "tiny")
+    spec = catalogue.size(model, model, "tiny")
     trace = json.loads(made.trace.read_text(encoding="utf-8"))
     weights, data = safetensors.read(made.weights), safetensors.read(made.data)
     given = batches.make(data, model=model, batch=spec.batch, train_batches=1, infer_batches=1)

@@ -12,7 +12,11 @@ import pytest
 
 from bench.envs import pip_settings
 from bench.errors import EXIT_USAGE, UsageError
-from workloads import cache, packages, prepare
+from workloads import cache, catalogue, packages, prepare
+
+
+def materials_of(model):
+    return prepare.materials(model, "tiny", catalogue.size(model, model, "tiny"))
 
 
 @pytest.fixture
@@ -68,14 +72,14 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_mend(tmp_path, monkeyp
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UsageError, match="set BENCH_CACHE"):
-        prepare.materials("transformer", "tiny")
+        materials_of("transformer")
 
 
 def test_without_an_index_the_error_says_what_to_do(own_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setattr(pip_settings, "uv_arguments", lambda _python: ["--no-index"])
     with pytest.raises(UsageError, match="give this machine a package index") as caught:
-        prepare.materials("cnn", "tiny")
+        materials_of("cnn")
     assert "\n" not in str(caught.value)
     assert not (own_cache / f"packages-{packages.lock_hash()}").exists()
 
@@ -117,7 +121,7 @@ def test_a_missing_trace_or_head_names_the_command_that_makes_it(
 
 
 def test_a_damaged_cache_folder_is_named(own_cache):
-    folder = prepare.materials("transformer", "tiny")
+    folder = materials_of("transformer")
     (folder / cache.MADE).unlink()
     with pytest.raises(UsageError, match="is damaged"):
         prepare.ensure("transformer", "tiny")
@@ -131,7 +135,7 @@ def test_the_command_prints_the_four_paths(own_cache, capsys):
 
 
 def test_the_command_answers_a_user_error_with_one_line_and_exit_2(own_cache, capsys):
-    (prepare.materials("transformer", "tiny") / cache.MADE).unlink()
+    (materials_of("transformer") / cache.MADE).unlink()
     assert prepare.main(["transformer", "tiny"]) == EXIT_USAGE
     (line,) = capsys.readouterr().err.splitlines()
     assert "is damaged" in line

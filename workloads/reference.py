@@ -1,0 +1,120 @@
+"""The figures that every backend must reproduce, made by float64 PyTorch in its own environment.
+
+``python -m workloads.reference --torch PYTHON`` makes the committed ones anew (`make reference`):
+traces below ``workloads/traces``, trained heads below ``workloads/heads``. For a spec of the user's
+own they are made once for exactly its files, into the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import workloads
+from bench.contract import BenchError
+from bench.errors import EXIT_USAGE, UsageError
+from workloads import FOLDER, SizeSpec, cache, catalogue, materials, weights
+
+ROOT = Path(__file__).resolve().parents[1]
+TRACE, HEAD, TASK = "trace.json", "head.safetensors", "task.json"
+VERSION = 1
+"""Raise it when the figures come out differently; what older versions made is then not used."""
+
+
+def trace_path(model: str, size: str) -> Path:
+    return FOLDER / "traces" / f"{model}-{size}.json"
+
+
+def head_path(model: str, size: str) -> Path:
+    return FOLDER / "heads" / f"{model}-{size}.safetensors"
+
+
+def ensure(model: str, size: str, spec: SizeSpec, *, made: Path, torch: Path) -> Path:
+    """A folder with the trace, and the head where there is something to learn.
+
+    made: the folder with weights and data.
+    """
+    facts = [VERSION, model, size, cache.sums(made), dataclasses.asdict(spec.optimizer)]
+    facts += [spec.gate_batch or spec.batch, spec.learns]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+    def fill(folder: Path) -> None:
+        write(folder, model, size, spec, made=made, torch=torch)
+        cache.seal(folder)
+
+    return cache.made(cache.root() / "references" / f"{model}-{size}-{key}", fill)
+
+
+def write(
+    folder: Path, model: str, size: str, spec: SizeSpec, *, made: Path, torch: Path, **show: bool
+) -> None:
+    """Into ``folder``. UsageError with PyTorch's last words if it fails."""
+    task = folder / TASK
+    paths = {"weights": made / materials.WEIGHTS, "data": made / materials.DATA, "out": folder}
+    given = {"model": model, "size": size, "spec": spec.to_json(), "sums": cache.sums(made)}
+    task.write_text(json.dumps({**given, **{key: str(path) for key, path in paths.items()}}))
+    done = subprocess.run(
+        [str(torch), "-m", "backends.torch.reference", str(task)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=None if show else subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    task.unlink()
+    if done.returncode:
+        lines = (done.stderr or "").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UsageError(f"the reference of {model} {size} cannot be made: {lines[-1]}")
+
+
+def commit(model: str, size: str, *, torch: Path) -> None:
+    """Make the trace and the head of a reference workload anew, where they are committed."""
+    spec = catalogue.size(model, model, size)
+    made = materials.materials(model, size, spec)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write(folder, model, size, spec, made=made, torch=torch, show=True)
+        head = head_path(model, size) if spec.learns else None
+        if head:
+            head.parent.mkdir(exist_ok=True)
+            shutil.copy(folder / HEAD, head)
+        exported = materials.exported_weights(made, head)
+        trace = json.loads((folder / TRACE).read_text(encoding="utf-8"))
+        trace["export"] = {"weights_sha256": cache.sha256(exported), **trace["export"]}
+        path = trace_path(model, size)
+        path.parent.mkdir(exist_ok=True)
+        # One line a key: full precision, and a readable diff when a trace changes.
+        lines = ",\n".join(
+            f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trace.items()
+        )
+        path.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+        sys.stderr.write(f"{path}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--torch", type=Path, required=True, help="the interpreter with PyTorch")
+    parser.add_argument("--model", choices=tuple(weights.HEADS), action="append")
+    parser.add_argument("--size", choices=workloads.SIZES, action="append")
+    asked = parser.parse_args(argv)
+    try:
+        for model in asked.model or weights.HEADS:
+            for size in asked.size or workloads.SIZES:
+                commit(model, size, torch=asked.torch)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""What a spec may hold, and what is wrong with one: by name, place and line.
+
+Parent half. The reference workloads (the TOML files beside this one) and the workloads of a pilot
+file are read by the same models; ``bench.pilot_file`` adds what a pilot needs beside workloads.
+Errors are ``UsageError`` (bench.errors): the first one, with its line and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from bench.contract import CnnDims, EncoderDims
+from bench.errors import UsageError
+
+Count = Annotated[int, Field(ge=0)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
+KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+
+T = TypeVar("T", bound="Table")
+
+
+class Table(BaseModel):
+    """No key is unknown, and no type is guessed: ``batch = true`` is not 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CnnTable(Table):
+    """A residual network."""
+
+    image: PositiveInt = Field(description="pixels of an image's side")
+    channels: PositiveInt
+    classes: PositiveInt
+    stem: Literal["3x3", "7x7"] = Field(description="7x7: ImageNet's, with pooling")
+    widths: list[PositiveInt] = Field(description="channels of each stage", min_length=1)
+    blocks: list[PositiveInt] = Field(description="residual blocks of each stage", min_length=1)
+    bottleneck: bool = False
+    bn_eps: PositiveFloat = 1e-5
+    bn_momentum: PositiveFloat = Field(0.1, description="weight of the new batch")
+
+    @model_validator(mode="after")
+    def _stages(self) -> CnnTable:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError("widths and blocks must be equally long")
+        return self
+
+    def dims(self) -> CnnDims:
+        given = self.model_dump()
+        return CnnDims(**{**given, "widths": tuple(self.widths), "blocks": tuple(self.blocks)})
+
+
+class EncoderTable(Table):
+    """A BERT-layout encoder with a pooler and a classifier."""
+
+    vocab: PositiveInt
+    positions: PositiveInt = Field(description="longest sequence that the weights allow")
+    types: PositiveInt
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    ffn: PositiveInt = Field(description="width of the feed-forward layer")
+    classes: PositiveInt
+    sequence: PositiveInt = Field(description="tokens of a sample, padding included")
+    ln_eps: PositiveFloat = 1e-12
+
+    @model_validator(mode="after")
+    def _fits(self) -> EncoderTable:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.sequence > self.positions:
+            raise ValueError(f"sequence {self.sequence} is longer than positions")
+        return self
+
+    def dims(self) -> EncoderDims:
+        return EncoderDims(**self.model_dump())
+
+
+def _kind(given: Any) -> str:
+    names = given if isinstance(given, Mapping) else {}
+    return "cnn" if {"widths", "image", "stem"} & set(names) else "transformer"
+
+
+DimsTable = Annotated[
+    Annotated[CnnTable, Tag("cnn")] | Annotated[EncoderTable, Tag("transformer")],
+    Discriminator(_kind),
+]
+
+
+class OptimizerTable(Table):
+    """``sgd``: L2 in the gradient. ``adamw``: decoupled decay."""
+
+    name: Literal["sgd", "adamw"]
+    lr: Number
+    weight_decay: Number = 0.0
+    momentum: Number = 0.0
+    beta1: Number = 0.9
+    beta2: Number = 0.999
+    eps: Number = 1e-8
+
+
+class OptimizerChanges(Table):
+    """The keys that one size has of its own."""
+
+    name: Literal["sgd", "adamw"] | None = None
+    lr: Number | None = None
+    weight_decay: Number | None = None
+    momentum: Number | None = None
+    beta1: Number | None = None
+    beta2: Number | None = None
+    eps: Number | None = None
+
+
+class SizeTable(Table):
+    """How one size of a workload is run, and, where the workload has a network, its shapes."""
+
+    batch: PositiveInt = Field(description="samples of a step")
+    steps_min: PositiveInt = Field(description="measure at least so many steps ...")
+    measure_s: Number = Field(description="... and so many seconds")
+    warmup_cap: PositiveInt = Field(description="most blocks of warm-up")
+    deadline_s: PositiveFloat = Field(description="after this a cell is a timeout")
+    estimate_s: PositiveFloat = Field(description="rough time of a cell, for the progress line")
+    memory_mib: PositiveInt = Field(description="about the most that a worker holds")
+    gate_batch: Count = Field(0, description="samples of the parity gate's batch; 0: batch")
+    train_batches: PositiveInt = Field(16, description="distinct batches, all on the device")
+    data: Literal["digits", "sentences", "reviews", "noise"] = Field(
+        "noise", description="what it is run on; in noise there is nothing to be learned"
+    )
+    weights: Literal["seeded", "minilm"] = Field("seeded", description="what it starts from")
+    quality_steps: Count | None = Field(None, description="steps of --quality")
+    quality_lr: Number | None = Field(None, description="rate of --quality")
+    dims: DimsTable | None = None
+    optimizer: OptimizerChanges = OptimizerChanges()
+
+
+class Workload(Table):
+    """One workload: its models, and its sizes by name."""
+
+    about: str = ""
+    models: list[Literal["cnn", "transformer"]] = Field(min_length=1)
+    optimizer: OptimizerTable | None = None
+    size: dict[str, SizeTable] = Field(min_length=1)
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """A file as ``kind``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path.name} is not TOML: {error}") from error
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise UsageError(f"{path.name}{explain(error, kind, text)}") from error
+
+
+def explain(error: ValidationError, kind: type[Table], text: str) -> str:
+    """The first error: ``, line 7: size.tiny.batch ...``. A misspelt key comes before what then is
+    missing.
+    """
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
+    place: list[str] = []
+    before: int | str = ""
+    for part in first["loc"]:
+        if before != "dims":  # what follows it names the kind, not a key
+            place.append(str(part))
+        before = part
+    line = line_of(text, place)
+    at = f", line {line}: " if line else ": "
+    return f"{at}{'.'.join(place)}: {_words(first, kind)}"
+
+
+def _words(first: Mapping[str, Any], kind: type[Table]) -> str:
+    """One error as a sentence."""
+    name = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = fields_at(kind, first["loc"][:-1])
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no such key: {hint}one of {', '.join(known)}"
+    if first["type"] == "missing":
+        return "it is missing"
+    said = str(first["msg"]).removeprefix("Value error, ")
+    given = first["input"]
+    shown = "" if isinstance(given, Mapping | list) else f", not {given!r}"
+    return f"{said[0].lower()}{said[1:]}{shown}"
+
+
+def fields_at(kind: Any, place: Sequence[int | str]) -> list[str]:
+    """The keys of the table at a place in ``kind``."""
+    for part in place:
+        kind = _inside(kind, part)
+    return list(kind.model_fields)
+
+
+def _inside(kind: Any, part: int | str) -> Any:
+    """What ``kind`` holds at ``part``: a field's type, a mapping's values, a union's member."""
+    if isinstance(kind, type) and issubclass(kind, Table):
+        return _bare(kind.model_fields[str(part)].annotation)
+    if get_origin(kind) is dict:
+        return _bare(get_args(kind)[1])
+    members = [_bare(one) for one in get_args(kind) if part in _tags(one)]
+    return members[0] if members else _bare(get_args(kind)[0])
+
+
+def _bare(kind: Any) -> Any:
+    """Without what annotates it, and without the None that it may be instead."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    some = [one for one in get_args(kind) if one is not type(None)]
+    return _bare(some[0]) if type(None) in get_args(kind) and len(some) == 1 else kind
+
+
+def _tags(kind: Any) -> list[str]:
+    return [one.tag for one in get_args(kind) if isinstance(one, Tag)]
+
+
+def line_of(text: str, place: Sequence[str]) -> int | None:
+    """Where a key is, or the nearest table around it that has a line of its own.
+
+    tomllib keeps no positions. Tables are found by their headers, keys by the lines below; a key in
+    an inline table is found by the line of that table.
+    """
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := HEADER.match(line):
+            table = _parts(header[1])
+            found.setdefault(table, number)
+        elif key := KEY.match(line):
+            found.setdefault((*table, *_parts(key[1])), number)
+    for length in range(len(place), 0, -1):
+        if tuple(place[:length]) in found:
+            return found[tuple(place[:length])]
+    return None
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
