@@ -73,7 +73,7 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
 	@$(PY) -m tests.browser.chromium
-	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/cli tests/faults tests/parity tests/browser
+	$(PY) -m pytest -n 3 --dist loadfile tests/unit tests/cli tests/faults tests/parity tests/browser
 	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 2 tests/contract
 
 check: $(STAMP)  ## lint, formatting, types

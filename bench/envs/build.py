@@ -100,7 +100,10 @@ def ensure(backend: str, device: str, *, log: Log) -> Env:
 def each(
     make: Callable[[str, str], Env], wanted: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Env | EnvError]:
-    """``make(backend, device)`` for each, some at once: one downloads while another compiles."""
+    """``make(backend, device)`` for each, some at once: one downloads while another compiles.
+
+    What has a program to compile comes first: it takes longest, on one core.
+    """
 
     def attempt(pair: tuple[str, str]) -> Env | EnvError:
         try:
@@ -109,8 +112,11 @@ def each(
             return error
 
     pairs = list(dict.fromkeys(wanted))
+    compiled = {name for name in backends_index.names() if backends_index.find(name).prepare}
+    order = sorted(pairs, key=lambda pair: pair[0] not in compiled)
     with ThreadPoolExecutor(BUILDERS) as pool:
-        return dict(zip(pairs, pool.map(attempt, pairs), strict=True))
+        made = dict(zip(order, pool.map(attempt, order), strict=True))
+    return {pair: made[pair] for pair in pairs}
 
 
 def path_of(backend: str, device: str) -> tuple[Path, str]:

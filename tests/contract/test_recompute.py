@@ -14,6 +14,8 @@ from tests.contract.asking import cell, selected
 from tests.contract.conftest import Ask
 
 MODELS = ("cnn", "transformer")
+OF_TORCH = {"lightning": ("cnn",), "deepspeed": ("transformer",)}
+"""They wrap torch's models by torch's code: one each."""
 UNSUPPORTED = {
     ("paddle", "compiled"): "to_static",
     ("mindspore", "compiled"): "frees no memory",
@@ -35,7 +37,11 @@ def cases() -> list[Cell]:
     """The usual mode of what can, and all modes of what cannot."""
     able = [name for name in selected() if "recompute" in BACKENDS[name].settings]
     modes = [(name, BACKENDS[name].modes[0]) for name in able] + list(UNSUPPORTED)
-    asked = [(name, model, mode, {}) for name, mode in dict.fromkeys(modes) for model in MODELS]
+    asked = [
+        (name, model, mode, {})
+        for name, mode in dict.fromkeys(modes)
+        for model in OF_TORCH.get(name, MODELS)
+    ]
     return [
         cell(name, model, mode=mode, settings={**engine, "recompute": "on"})
         for name, model, mode, engine in (*asked, *FURTHER)
