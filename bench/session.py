@@ -51,6 +51,7 @@ class Session:
         self.times = Times()
         self.rates: dict[str, float] = {}
         self.tokens: Tokens | None = None
+        self.in_force: set[str] = set()  # the settings that framework and program have told of
         self.adapter: Adapter
         self.program: Program
         self.trace: parity.Trace
@@ -195,10 +196,11 @@ class Session:
         """
         if self.times.block_ns:
             self.row |= figures(self.cell, self.times, known=self.row, tokens=self.tokens)
-        after = self._effective()
-        changed = {key: after[key] for key in after if self.row["settings"].get(key) != after[key]}
+        before, after = self.row["settings"], self._effective()
+        changed = {key: after.get(key) for key in sorted(self.in_force)}  # None: in force no longer
+        changed = {key: now for key, now in changed.items() if before.get(key) != now}
         if changed:
-            self.row["settings"]["changed_while_running"] = changed
+            before["changed_while_running"] = changed
         if "peak_device_mib" not in self.row:  # what is timed has it from before its rates
             self.row["peak_device_mib"] = self._peak_device_mib()
         self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
@@ -247,7 +249,9 @@ class Session:
             system["batch_statistics"] = "of each device's part" if own else "of the whole batch"
         if tunables := os.environ.get("GLIBC_TUNABLES"):
             system["malloc"] = tunables
-        return {**self.adapter.effective(self.cell), **facts, **system}
+        found = {**self.adapter.effective(self.cell), **facts, **system}
+        self.in_force.update(found)
+        return found
 
     def _note_new_settings(self) -> None:
         """Some show only after a step, as moments do. Others stay: ``finish`` compares them."""

@@ -192,7 +192,8 @@ def count(model: keras.Model) -> int:
 
 
 def forget() -> None:
-    """Drop what Keras remembers of closed models. The dtype policy would be dropped with it."""
-    policy = keras.config.dtype_policy()
+    """Drop what Keras remembers of closed models, but not what is set for those to come."""
+    policy, distribution = keras.config.dtype_policy(), keras.distribution.distribution()
     keras.backend.clear_session()
     keras.config.set_dtype_policy(policy)
+    keras.distribution.set_distribution(distribution)

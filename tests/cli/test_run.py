@@ -79,6 +79,15 @@ def test_strict_turns_a_failed_cell_into_exit_code_one(tmp_path):
     assert bench(*arguments, "--out", str(tmp_path / "b.csv"), "--strict").returncode == 1
 
 
+def test_a_setting_that_is_no_longer_in_force_is_said(tmp_path):
+    """Keras on two devices lost its distribution to ``clear_session`` after the gate."""
+    out = tmp_path / "undone.csv"
+    bench("--workload", "cnn", "--setting", "do=nothing,undone", "--out", str(out))
+    kept, lost = files.read(out)
+    assert "changed_while_running" not in kept["settings"]
+    assert lost["settings"]["changed_while_running"] == {"sharded": None}
+
+
 def test_a_finished_file_has_nothing_to_resume(finished, tmp_path):
     before = finished[1].read_bytes()
     done = bench("--workload", "cnn,export", "--format", "native", "--resume", str(finished[1]))

@@ -33,6 +33,7 @@ def test_the_cnn_trains_on_two_devices_as_on_one(backend: str, tmp_path: Path) -
     assert (row["status"], row["parity"]) == ("ok", "passed"), row["reason"]
     whole = row["settings"]["batch_statistics"] == "of the whole batch"
     assert whole == (backend in OF_THE_WHOLE_BATCH)
+    assert "changed_while_running" not in row["settings"]
     assert row["allreduce_ms"] > 0
     if BACKENDS[backend].rank_env:
         assert [sorted(one) for one in row["ranks"]] == [["peak_host_mib", "rank", "step_ms"]] * 2

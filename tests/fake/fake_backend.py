@@ -150,6 +150,9 @@ class Recorded(Program):
         return float(self.losses[min(self.steps, len(self.losses)) - 1])
 
     def facts(self) -> Settings:
+        """``do=undone``: what was in force is not, once the gate's steps are over."""
+        if self.do == "undone" and self.steps > len(self.losses):
+            return {}
         return {"sharded": 0 if self.do == "whole" else self.n_params}
 
     def infer(self, index: int) -> None:
