@@ -16,7 +16,7 @@ PY := $(VENV)/bin/python
 # happens to be exported in the shell must not change what is measured or where it is written.
 CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
-           MAX_MINUTES NODES NODE_RANK RENDEZVOUS
+           MAX_MINUTES NODES NODE_RANK RENDEZVOUS SPEC
 # What `bench gpu-check` understands of these, and its own.
 KIT := PART DEVICE BACKEND WORKLOAD SIZE OUT MINUTES TIMEOUT
 SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
@@ -87,11 +87,11 @@ compare: $(STAMP)  ## what changed between two results: A=base.csv B=new.csv
 
 score: $(STAMP)  ## the documents' scores, corrected by results: A=results PROFILE=smb
 	@$(PY) -m bench score $(if $(call chosen,A),'$(call chosen,A)') \
-	    $(call options,PROFILE WEIGHTS SET TASK TRACK TRUST_PRIOR PRICES FORMAT)
+	    $(call options,SPEC PROFILE WEIGHTS SET TASK TRACK TRUST_PRIOR PRICES FORMAT)
 
 report: $(STAMP)  ## one HTML page of results: A=results OUT=report.html
 	@$(PY) -m bench report '$(or $(call chosen,A),results)' \
-	    $(call options,OUT PROFILE WEIGHTS TASK TRACK TRUST_PRIOR PRICES FORMAT PLOTS)
+	    $(call options,OUT SPEC PROFILE WEIGHTS TASK TRACK TRUST_PRIOR PRICES FORMAT PLOTS)
 
 snapshot: $(STAMP)  ## the day's releases and sizes, for the score
 	@$(PY) -m bench snapshot $(call options,BACKEND)

@@ -22,23 +22,23 @@ from bench import (
     backends_index,
     batch_search,
     doctor,
-    envs,
     grid,
     nodes,
     options,
     pilot,
+    pilot_options,
     pytest_benchmark_file,
     table,
 )
 from bench.compare import options as compare_options
 from bench.contract import BenchError
+from bench.envs import command as env_command
 from bench.errors import (
     EXIT_INTERRUPTED,
     EXIT_NO,
     EXIT_NOTHING,
     EXIT_OK,
     EXIT_USAGE,
-    EnvError,
     UsageError,
 )
 from bench.gpu_check import options as gpu_check_options
@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is stated in ``bench.errors``."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parsed(argv)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except BenchError as error:
@@ -72,6 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; a pilot file that it names (``--spec``) gives what it leaves open."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv) if pilot_options.preset(arguments) else arguments
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="bench",
@@ -80,11 +87,8 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     options.add(commands).set_defaults(command=_run)
-    env = commands.add_parser("env", help="build or check a backend's environment")
-    env.add_argument("backend", help=f"which: {options.LIST}")
-    env.add_argument("--device", default="cpu", help="cpu (default), cuda, rocm or tpu")
-    env.add_argument("--json", action="store_true", help="print JSON")
-    env.set_defaults(command=_env)
+    pilot_options.add_init(commands).set_defaults(command=pilot_options.init)
+    env_command.add(commands).set_defaults(command=env_command.run)
     options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
@@ -145,7 +149,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.report:
             from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
 
-            for line in command.beside(file.path):
+            spec = ["--spec", str(arguments.spec)] if arguments.spec else []
+            for line in command.beside(parsed(["report", str(file.path), *spec])):
                 console.print(line, soft_wrap=True, markup=False)
     return _exit_code(search.judged(rows) if search else rows, strict=arguments.strict)
 
@@ -170,6 +175,7 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         again=again,
         devices=options.devices(arguments),
         rendezvous=nodes.rendezvous(arguments),
+        catalogue=arguments.catalogue,
     )
 
 
@@ -243,33 +249,6 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _env(arguments: argparse.Namespace) -> int:
-    """Build what is missing and say where each environment is."""
-    named = grid.choose("backend", arguments.backend, backends_index.names())
-    say = _quiet if arguments.json else print
-    locked = [name for name in named if arguments.device in backends_index.find(name).locks]
-    if not locked:
-        raise UsageError(f"none of {', '.join(named)} has a lock for {arguments.device}")
-    for name in sorted(set(named) - set(locked)):
-        say(f"{name}: it has no lock for {arguments.device}")
-
-    def make(backend: str, device: str) -> envs.Env:
-        return envs.resolve(backend, device, pythons={}, log=say)
-
-    made = envs.each(make, [(name, arguments.device) for name in locked])
-    found = {name: env for (name, _), env in made.items() if isinstance(env, envs.Env)}
-    if arguments.json:
-        facts = {name: {"python": str(env.python), "lock": env.lock} for name, env in found.items()}
-        print(json.dumps(facts))
-    for name, env in found.items():
-        note = f"; {env.note}" if env.note else ""
-        say(f"{name}: {env.python} (lock {env.lock}){note}")
-    errors = [str(env) for env in made.values() if not isinstance(env, envs.Env)]
-    if errors:
-        raise EnvError("; ".join(errors))
-    return EXIT_OK
-
-
 def _calibrate(arguments: argparse.Namespace) -> int:
     from bench import calibration  # noqa: PLC0415  # imports pandas, too
 
@@ -291,7 +270,3 @@ def _later(module: str) -> Callable[[argparse.Namespace], int]:
         return code
 
     return run
-
-
-def _quiet(_: str) -> None:
-    """With --json nothing but JSON goes to standard output."""

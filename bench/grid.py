@@ -13,6 +13,7 @@ from bench import capabilities, conditions, preallocation
 from bench.contract import NODES, Cell
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec, catalogue
+from workloads.catalogue import Catalogue
 
 DEVICES = ("cpu", "cuda", "rocm", "tpu")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
@@ -23,6 +24,8 @@ COMPILE_CACHES = ("cold", "warm")
 SHARDING = "sharding"
 """The setting: parameters, gradients or moments are split over the devices (``on``)."""
 CAPABILITY = "capability"  # the workload whose cells ask one question each
+SPEC = "spec"
+"""In the id of cells of a size of the user's own: what that is, as a digest."""
 EVERY = "all"  # of modes and formats: each backend's own, not those of others
 
 
@@ -48,6 +51,7 @@ class Request:
     repeats: int = 1
     threads: int = 1
     nodes: int = 1
+    catalogue: Catalogue = catalogue.REFERENCE
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def plan(request: Request, *, entry: Callable[[str], Entry]) -> list[Task]:
     """All tasks, repeats outermost, so that a drift of the machine hits every cell alike."""
     cells = [cell for backend in request.backends for cell in _cells(request, backend, entry)]
     unique = {cell.id: (cell, spec, refused) for cell, spec, refused in cells}
+    _check_sizes(request, {cell.size for cell, *_ in cells})
     return [
         Task(cell, repeat, spec, refused)
         for repeat in range(1, request.repeats + 1)
@@ -87,16 +92,29 @@ def plan(request: Request, *, entry: Callable[[str], Entry]) -> list[Task]:
     ]
 
 
+def _check_sizes(request: Request, planned: Collection[str]) -> None:
+    """UsageError for a size of the user's that none of the workloads runs."""
+    own = request.catalogue.own
+    for size in request.sizes:
+        if size in own and size not in planned:
+            raise UsageError(
+                f"size {size} is a {own[size].model}: add --workload {own[size].model}"
+            )
+
+
 Planned = tuple[Cell, SizeSpec, str | None]
 
 
 def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Iterator[Planned]:
     found = entry(backend)
-    spec_of = cache(catalogue.size)  # reading and checking a spec for every cell takes longest
+    known = request.catalogue
+    spec_of = cache(known.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
         axes = _axes(request, backend, found, workload)
-        for model, values in product(catalogue.models(workload), product(*axes.values())):
+        for model, values in product(known.models(workload), product(*axes.values())):
             choice = dict(zip(axes, values, strict=True))
+            if not known.has(model, choice["size"]):
+                continue
             spec = spec_of(workload, model, choice["size"])
             cell = Cell(
                 backend=backend,
@@ -115,6 +133,9 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
             if request.nodes > 1:
                 refused = refused or _apart(cell, found, request.nodes)
                 cell = replace(cell, settings={**cell.settings, NODES: str(request.nodes)})
+            if cell.size in known.own:
+                own = {SPEC: catalogue.digest(known.size(cell.model, cell.model, cell.size))}
+                cell = replace(cell, settings={**cell.settings, **own})
             yield cell, spec, refused
 
 

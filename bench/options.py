@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import workloads
-from bench import backends_index, grid, machine, nodes, schedule
+from bench import backends_index, grid, machine, nodes, pilot_options, schedule
 from bench.accelerators import auto, choose
 from bench.accelerators.devices import Devices
 from bench.arguments import count, fraction
@@ -41,6 +40,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="find the largest batch that each training cell has memory for, and measure that",
     )
+    pilot_options.add(run, pilot_options.of_run)
     return run
 
 
@@ -57,11 +57,13 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
     made.add_argument("--slow", default="2,5,10", help="percent of a step; '' for none (2,5,10)")
     made.set_defaults(size="tiny", workload="cnn", repeats=20, find_max_batch=False)
     made.set_defaults(nodes=1, node_rank=0, rendezvous=None)
+    pilot_options.add(made, pilot_options.of_run)
     return made
 
 
 def _add_choices(choice: argparse._ArgumentGroup) -> None:
     """What is in the grid."""
+    choice.set_defaults(catalogue=catalogue.REFERENCE)
     choice.add_argument("--backend", help="default: " + ",".join(_default_backends()))
     choice.add_argument(
         "--workload",
@@ -179,8 +181,8 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         own = auto.devices(backends, pythons=paths, brought=site, asked=asked, say=say)
     return grid.Request(
         backends=backends,
-        workloads=grid.choose("workload", arguments.workload, catalogue.names()),
-        sizes=grid.choose("size", arguments.size, workloads.SIZES),
+        workloads=grid.choose("workload", arguments.workload, arguments.catalogue.names()),
+        sizes=grid.choose("size", arguments.size, arguments.catalogue.sizes()),
         devices=grid.choose("device", device, grid.DEVICES),
         precisions=grid.choose("precision", arguments.precision, grid.PRECISIONS),
         modes=_of_each("mode", arguments.mode, ("default", *grid.MODES)),
@@ -193,6 +195,7 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         settings=dict(setting(text) for text in arguments.setting),
         device_of=own,
         brought=site,
+        catalogue=arguments.catalogue,
         repeats=arguments.repeats or 1,
         threads=arguments.threads or len(allowed),
         nodes=arguments.nodes,

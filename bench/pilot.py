@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench import envs, fleet, machine, memory, nodes, schedule, scratch
+from bench import envs, fleet, machine, memory, nodes, preparing, schedule
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
-from bench.errors import EnvError, UsageError
+from bench.errors import EnvError
 from bench.grid import Task
 from bench.progress import Progress
 from bench.rendezvous import HERE, Rendezvous
@@ -31,7 +27,8 @@ from bench.serving import consumer_of
 from bench.tools import Tools
 from bench.trials import TRIAL
 from bench.turns import Outcome, Row
-from workloads.prepare import Prepared
+from workloads import catalogue
+from workloads.catalogue import Catalogue
 
 Again = Callable[[list[Task], ResultFile], tuple[list[Task], str]]
 """From the first repeat's tasks and the rows so far to the next repeat's tasks, and why."""
@@ -55,6 +52,7 @@ class Options:
     enough: Callable[[], bool] = lambda: False
     devices: Devices = field(default_factory=Devices)
     rendezvous: Rendezvous = HERE
+    catalogue: Catalogue = catalogue.REFERENCE
 
 
 def run(
@@ -188,7 +186,7 @@ def _tools(options: Options, progress: Progress) -> Tools:
 
     return Tools(
         environment=usable,
-        prepared=lru_cache(maxsize=None)(prepare),
+        prepared=lru_cache(maxsize=None)(partial(preparing.of, options.catalogue, usable)),
         say=progress.phase,
         quality=options.quality,
         timeout_s=options.timeout_s,
@@ -196,24 +194,6 @@ def _tools(options: Options, progress: Progress) -> Tools:
         devices=options.devices,
         meet=nodes.meetings(options.rendezvous),
     )
-
-
-def prepare(model: str, size: str) -> Prepared:
-    """The workload's files, made by a process of its own: tokenising needs memory that this one,
-    which stays alive beside every measurement, should not hold.
-    """
-    made = subprocess.run(
-        [sys.executable, "-m", "workloads.prepare", model, size],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(scratch.ROOT)},
-    )
-    if made.returncode:
-        lines = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
-        raise UsageError(lines[-1])
-    paths: dict[str, str] = json.loads(made.stdout)
-    return Prepared(**{name: Path(path) for name, path in paths.items()})
 
 
 def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The specs by their names: the reference workloads, and those of a pilot file.
+"""The specs by their names: the reference workloads, with the sizes that a pilot file adds.
 
 A spec has ``models``, ``[size.NAME]`` with the run's figures and, where the workload has a
 network of its own, ``[size.NAME.dims]`` and ``[optimizer]``, of which a size may change keys in
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,30 +24,39 @@ import workloads
 from bench.contract import Optimizer
 from bench.errors import UsageError, unknown
 from workloads import SIZES, Network, Run, SizeSpec, spec
-from workloads.spec import SizeTable, Workload
+from workloads.spec import OptimizerChanges, OwnSize, SizeTable, Workload
+
+USUAL = "small"
+"""Where a workload has no network of its own, a size of the user's runs as this one does."""
+
+
+CAREFUL = "base"
+"""Whose rate a size of the user's has: low, so that the gate sees no amplified rounding."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The reference workloads and ``own``, those of a pilot file."""
+    """The reference workloads, and ``own``: the sizes of a pilot file, each of one model."""
 
-    own: Mapping[str, Workload] = field(default_factory=dict)
+    own: Mapping[str, OwnSize] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
-        """Of all workloads, the training ones first, the user's own last."""
+        """Of all workloads, the training ones first."""
         order = ("cnn", "transformer", "export")
         found = {path.stem for path in workloads.FOLDER.glob("*.toml")}
-        known = tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
-        return known + tuple(name for name in self.own if name not in known)
+        return tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
 
     def sizes(self) -> tuple[str, ...]:
         """The names of sizes that any workload may have."""
-        own = (size for workload in self.own.values() for size in workload.size)
-        return tuple(dict.fromkeys((*SIZES, *own)))
+        return (*SIZES, *self.own)
 
     def models(self, workload: str) -> tuple[str, ...]:
         """The models that a workload runs."""
         return tuple(self._spec(workload).models)
+
+    def has(self, model: str, size: str) -> bool:
+        """Whether a model may have a size: the user's own are of one model each."""
+        return size not in self.own or self.own[size].model == model
 
     def size(self, workload: str, model: str, size: str) -> SizeSpec:
         """The spec of one workload, model and size."""
@@ -61,20 +72,32 @@ class Catalogue:
         table, optimizer = self._table(workload, size), self._spec(workload).optimizer
         if table.dims is None or optimizer is None:
             raise UsageError(f"workload {workload} has no [optimizer], or no [size.{size}.dims]")
-        changes = table.optimizer.model_dump(exclude_none=True)
+        given = optimizer.model_dump()
+        for changes in self._changes(workload, size):
+            given |= changes.model_dump(exclude_none=True)
         return Network(
             dims=table.dims.dims(),
-            optimizer=Optimizer(**{**optimizer.model_dump(), **changes}),
+            optimizer=Optimizer(**given),
             quality_steps=table.quality_steps or 0,
             quality_lr=table.quality_lr or 0.0,
             data=table.data,
             weights=table.weights,
         )
 
+    def _changes(self, workload: str, size: str) -> Iterator[OptimizerChanges]:
+        """A size's own, on top of those of a large network where the user gives none."""
+        if size in self.own:
+            yield self._spec(workload).size[CAREFUL].optimizer
+        yield self._table(workload, size).optimizer
+
     def _table(self, workload: str, size: str) -> SizeTable:
         sizes = self._spec(workload).size
         if size not in self.sizes():
             raise unknown("size", size, self.sizes())
+        if own := self.own.get(size):
+            if own.model == workload:
+                return own
+            return sizes[USUAL if USUAL in sizes else next(iter(sizes))]
         if size not in sizes:
             there = ", ".join(sizes)
             raise UsageError(f"size {size!r} is not there yet for {workload}: use {there}")
@@ -83,12 +106,18 @@ class Catalogue:
     def _spec(self, workload: str) -> Workload:
         if workload not in self.names():
             raise unknown("workload", workload, self.names())
-        path = workloads.FOLDER / f"{workload}.toml"
-        return self.own[workload] if workload in self.own else read(path)
+        return read(workloads.FOLDER / f"{workload}.toml")
 
 
 REFERENCE = Catalogue()
 names, models, size = REFERENCE.names, REFERENCE.models, REFERENCE.size
+
+
+def digest(network: Network) -> str:
+    """Of all that is run: two sizes of one name may be different things on two machines."""
+    facts = {name: getattr(network, name) for name in _fields(Network)}
+    facts |= {name: dataclasses.asdict(facts[name]) for name in ("dims", "optimizer")}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @functools.cache

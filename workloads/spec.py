@@ -28,6 +28,7 @@ from pydantic import (
 
 from bench.contract import CnnDims, EncoderDims
 from bench.errors import UsageError
+from bench.parity import STEPS
 
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -133,14 +134,16 @@ class SizeTable(Table):
     """How one size of a workload is run, and, where the workload has a network, its shapes."""
 
     batch: PositiveInt = Field(description="samples of a step")
-    steps_min: PositiveInt = Field(description="measure at least so many steps ...")
-    measure_s: Number = Field(description="... and so many seconds")
-    warmup_cap: PositiveInt = Field(description="most blocks of warm-up")
-    deadline_s: PositiveFloat = Field(description="after this a cell is a timeout")
-    estimate_s: PositiveFloat = Field(description="rough time of a cell, for the progress line")
-    memory_mib: PositiveInt = Field(description="about the most that a worker holds")
+    steps_min: PositiveInt = Field(10, description="measure at least so many steps ...")
+    measure_s: Number = Field(8.0, description="... and so many seconds")
+    warmup_cap: PositiveInt = Field(12, description="most blocks of warm-up")
+    deadline_s: PositiveFloat = Field(1800.0, description="after this a cell is a timeout")
+    estimate_s: PositiveFloat = Field(60.0, description="rough time of a cell, to tell progress")
+    memory_mib: PositiveInt = Field(4000, description="about the most that a worker holds")
     gate_batch: Count = Field(0, description="samples of the parity gate's batch; 0: batch")
-    train_batches: PositiveInt = Field(16, description="distinct batches, all on the device")
+    train_batches: int = Field(
+        16, ge=STEPS, description="distinct batches, all on the device; the gate trains with five"
+    )
     data: Literal["digits", "sentences", "reviews", "noise"] = Field(
         "noise", description="what it is run on; in noise there is nothing to be learned"
     )
@@ -149,6 +152,19 @@ class SizeTable(Table):
     quality_lr: Number | None = Field(None, description="rate of --quality")
     dims: DimsTable | None = None
     optimizer: OptimizerChanges = OptimizerChanges()
+
+
+class OwnSize(SizeTable):
+    """A size of the user's own: a model with the dimensions that are to be bought for."""
+
+    model: Literal["cnn", "transformer"]
+    dims: DimsTable
+
+    @model_validator(mode="after")
+    def _of_the_model(self) -> OwnSize:
+        if (self.model == "cnn") != isinstance(self.dims, CnnTable):
+            raise ValueError(f"these dims are not those of a {self.model}")
+        return self
 
 
 class Workload(Table):

@@ -17,6 +17,7 @@ from bench.accelerators import choose
 from bench.accelerators.ask import ask, question
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
+from bench.cli import parsed
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.gpu_check import judges
 from bench.gpu_check.judges import FAIL, OK, SKIP, Answer
@@ -139,7 +140,8 @@ def _file(path: Path) -> ResultFile:
 def _page(out: Path) -> Answer:
     from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
 
-    return Answer(OK, "page", "; ".join(command.beside(out)), "the page of these rows")
+    told = "; ".join(command.beside(parsed(["report", str(out)])))
+    return Answer(OK, "page", told, "the page of these rows")
 
 
 def _keep(out: Path, found: Sequence[Answer]) -> None:

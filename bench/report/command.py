@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from bench.compare import outputs as compared
 from bench.compare import report as comparison
 from bench.compare import sides
@@ -20,25 +18,15 @@ from bench.history import changes, series
 from bench.history.report import Told
 from bench.history.report import lines as night_lines
 from bench.report import charts, figures, page
-from bench.score import WHOLE, cells, documents, musts, outputs, scores, shortlist
+from bench.score import cells, documents, musts, outputs, scores, shortlist
 from bench.score import command as scoring
-from bench.score.musts import Must
-from bench.score.scores import Given
-from bench.score.update import Question
 from bench.text import unmarked
 
 SHOWN_SERIES = 200
 
 
 def run(arguments: argparse.Namespace) -> int:
-    content = made(
-        arguments.results,
-        cells.read(arguments.results, track=arguments.track),
-        scoring.asked(arguments),
-        task=arguments.task,
-        asked=[musts.parsed(text) for text in arguments.must],
-        given=scoring.given(arguments),
-    )
+    content = _content(arguments)
     if arguments.plots:
         _plots(arguments.plots, content)
     if arguments.format == "md":
@@ -56,32 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def beside(path: Path) -> Iterator[str]:
-    """Write the page of one results file beside it; yields what a run says at its end."""
-    question = Question(documents.weights())
-    rows = cells.read([path])
-    content = made([path], rows, question, task=WHOLE)
-    measured = set(rows["backend"])
-    for ranking in content.rankings.values():
-        ranked = (one for one in ranking.standings if one.backend in measured and not one.excluded)
-        places = [f"{one.backend} {one.total:.2f}" for one in ranked]
-        yield f"updated scores, {ranking.task}: {', '.join(places) or 'nobody'}"
-    out = path.with_suffix(".html")
-    _write(out, page.render(content).encode())
-    yield f"page: {out}"
-
-
-def made(
-    paths: Sequence[Path],
-    rows: pd.DataFrame,
-    question: Question,
-    *,
-    task: str,
-    asked: Sequence[Must] = (),
-    given: Given = scores.NOTHING,
-) -> page.Content:
-    """Everything that the page says; rows: those of ``paths``."""
-    rankings = scores.of_rows(rows, documents.opinions(), question, given)
+def _content(arguments: argparse.Namespace) -> page.Content:
+    """Everything that the page says."""
+    paths = arguments.results
+    rows = cells.read(paths, track=arguments.track)
+    question = scoring.asked(arguments)
+    rankings = scores.of_rows(rows, documents.opinions(), question, scoring.given(arguments))
+    asked = [musts.parsed(text) for text in arguments.must]
     several = rows["cluster"].nunique() > 1
     told = [
         Told(one, changes.find(one.nights["log"].to_numpy()))
@@ -91,13 +60,30 @@ def made(
     return page.Content(
         rows=rows,
         rankings=rankings,
-        shown=rankings[task],
+        shown=rankings[arguments.task],
         question=question,
-        shortlist=shortlist.chosen(rows, rankings, asked),
+        shortlist=shortlist.chosen(rows, rankings, asked, limit_mib=arguments.max_host_mib),
         sources=[str(path) for path in paths],
         clusters=list(_clusters(paths)) if several else (),
         history=list(night_lines(told[:SHOWN_SERIES], THROUGHPUT)),
     )
+
+
+def beside(arguments: argparse.Namespace) -> Iterator[str]:
+    """Write the page of one results file beside it; yields what a run says at its end.
+
+    arguments: those of ``bench report`` with that file.
+    """
+    content = _content(arguments)
+    (path,) = arguments.results
+    measured = set(content.rows["backend"])
+    for ranking in content.rankings.values():
+        ranked = (one for one in ranking.standings if one.backend in measured and not one.excluded)
+        places = [f"{one.backend} {one.total:.2f}" for one in ranked]
+        yield f"updated scores, {ranking.task}: {', '.join(places) or 'nobody'}"
+    out = path.with_suffix(".html")
+    _write(out, page.render(content).encode())
+    yield f"page: {out}"
 
 
 def _clusters(paths: Sequence[Path]) -> list[str]:

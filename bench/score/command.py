@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import EXIT_NOTHING, EXIT_OK, UsageError, unknown
@@ -72,10 +73,10 @@ def _assignment(text: str) -> tuple[str, float]:
         raise UsageError(f"--set {text!r}: write it as CRITERION=0.3") from error
 
 
-def _prices(path: Path | None) -> dict[str, float]:
-    """Device's name -> currency units an hour."""
-    if path is None:
-        return {}
+def _prices(path: Path | Mapping[str, float] | None) -> dict[str, float]:
+    """Device's name -> currency units an hour. A pilot file holds them itself."""
+    if not isinstance(path, Path):
+        return dict(path or {})
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bench.capabilities import CAPABILITIES
 from bench.errors import UsageError, unknown
 from bench.grid import DEVICES, FORMATS, MODES, PRECISIONS
+
+if TYPE_CHECKING:
+    import pandas as pd  # a pilot file's musts are read where no rows are
 
 MET, REFUSED, UNMEASURED = "met", "refused", "not measured"
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench import pilot_options
 from bench.arguments import count
 from bench.grid import TRACKS
 from bench.score import TASKS, WHOLE
@@ -42,9 +43,6 @@ def add_shortlist(commands: Any) -> argparse.ArgumentParser:
     )
     made.add_argument("results", type=Path, nargs="+", metavar="RESULTS")
     add_must(made)
-    made.add_argument(
-        "--max-host-mib", type=positive, metavar="MIB", help="the most host memory of any cell"
-    )
     add_weights(made)
     made.add_argument("--json", action="store_true", help="print JSON")
     return made
@@ -59,6 +57,9 @@ def add_must(made: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="train, fine-tune, infer, maintained, export:onnx, device:cuda, precision:bf16,"
         " mode:compiled (repeatable)",
+    )
+    made.add_argument(
+        "--max-host-mib", type=positive, metavar="MIB", help="the most host memory of any cell"
     )
 
 
@@ -89,6 +90,7 @@ def add_weights(made: argparse.ArgumentParser) -> None:
         "--advisories", type=Path, metavar="PATH", help="a file or folder of advisories in OSV form"
     )
     made.add_argument("--prices", type=Path, metavar="FILE", help="TOML: device = price an hour")
+    pilot_options.add(made, pilot_options.of_judging)
 
 
 def positive(text: str) -> float:

@@ -92,7 +92,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
             "line 19: size.tiny.measure_s: input should be a valid number, not 'long'",
         ),
         ("measure_s = 1.5", "measures = 1.5", "did you mean 'measure_s'?"),
-        ("measure_s = 1.5", "", "line 14: size.tiny.measure_s: it is missing"),
+        ("batch = 32", "", "line 14: size.tiny.batch: it is missing"),
         (
             "batch = 32",
             "batch = true",
