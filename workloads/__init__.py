@@ -48,7 +48,8 @@ class Network:
     """What is run: the shapes, the optimizer and steps that train it, and on what.
 
     data, weights: by the names that ``workloads.materials`` knows. quality_steps, quality_lr: what
-    ``--quality`` trains for, with ``optimizer`` otherwise.
+    ``--quality`` trains for, with ``optimizer`` otherwise. target: the accuracy that ``--target``
+    trains to, 0 for none.
     """
 
     dims: Dims
@@ -57,6 +58,7 @@ class Network:
     quality_lr: float
     data: str
     weights: str
+    target: float
 
     @property
     def learns(self) -> bool:

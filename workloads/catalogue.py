@@ -82,6 +82,7 @@ class Catalogue:
             quality_lr=table.quality_lr or 0.0,
             data=table.data,
             weights=table.weights,
+            target=table.target or 0.0,
         )
 
     def _changes(self, workload: str, size: str) -> Iterator[OptimizerChanges]:

@@ -150,6 +150,9 @@ class SizeTable(Table):
     weights: Literal["seeded", "minilm"] = Field("seeded", description="what it starts from")
     quality_steps: Count | None = Field(None, description="steps of --quality")
     quality_lr: Number | None = Field(None, description="rate of --quality")
+    target: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="held-out accuracy that --target trains to"
+    )
     dims: DimsTable | None = None
     optimizer: OptimizerChanges = OptimizerChanges()
 
