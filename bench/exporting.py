@@ -43,6 +43,8 @@ class Exporting(Session):
         climbed = ladder.climb(self.adapter, self.cell, self.job.exported, self.batches, theirs)
         self.row["export_rung"] = climbed.rung
         self.row["export_max_abs_err"] = climbed.max_abs_err
+        self.row["load_s"] = climbed.load_s
+        self.row["serve_import_s"] = self.row["import_s"]
         if climbed.program is not None:
             self.program = climbed.program
             self.row["settings"] = self._effective()

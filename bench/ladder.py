@@ -8,6 +8,7 @@ runtime judge every exporter.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,16 @@ Logits = Mapping[int, np.ndarray]
 
 @dataclass
 class Climb:
-    """The rung reached, the error met there (None: none so far) and the program to time."""
+    """The rung reached, the error met there (None: none so far) and the program to time.
+
+    load_s: seconds to load the file and to have its first answer.
+    """
 
     rung: str = "exported"
     error: str | None = None
     max_abs_err: float | None = None
     program: Program | None = None
+    load_s: float | None = None
 
 
 def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Logits) -> Climb:
@@ -40,16 +45,16 @@ def climb(adapter: Adapter, cell: Cell, path: Path, batches: Batches, theirs: Lo
     state = Climb()
 
     def load() -> None:
+        started = time.perf_counter()
         state.program = adapter.load(cell, path, batches)
+        state.load_s = time.perf_counter() - started
 
     def agree(index: int) -> None:
+        started = time.perf_counter()
         ours = _logits(state.program, index)
-        if index in theirs:
-            _compare(state, ours, theirs[index], BOUNDS[cell.precision].logits)
-        elif index == TIMED:
-            raise LookupError("the exporter left no logits to compare with")
-        elif not np.isfinite(ours).all():
-            raise ArithmeticError("logits that are not finite")
+        if index == TIMED:
+            state.load_s = (state.load_s or 0.0) + time.perf_counter() - started
+        _agree(state, ours, theirs, index=index, bound=BOUNDS[cell.precision].logits)
 
     steps: list[tuple[str, Callable[[], object]]] = [
         ("checked", lambda: adapter.check(cell, path)),
@@ -74,6 +79,16 @@ def _another_size(batches: Batches) -> int:
         if size != sizes[TIMED]:
             return index
     raise LookupError("there is no batch of another size to try")
+
+
+def _agree(state: Climb, ours: np.ndarray, theirs: Logits, *, index: int, bound: float) -> None:
+    """With the exporter's own logits; of a batch that it was not asked for, they are numbers."""
+    if index in theirs:
+        _compare(state, ours, theirs[index], bound)
+    elif index == TIMED:
+        raise LookupError("the exporter left no logits to compare with")
+    elif not np.isfinite(ours).all():
+        raise ArithmeticError("logits that are not finite")
 
 
 def _compare(state: Climb, ours: np.ndarray, theirs: np.ndarray, bound: float) -> None:

@@ -119,8 +119,16 @@ class Constraints(Table):
     must: list[Annotated[str, Checked(musts.parsed, {"examples": ["export:onnx"]})]] = Field(
         default=[], description="train, infer, maintained, export:onnx, device:cuda, precision:bf16"
     )
-    max_host_mib: PositiveFloat | None = Field(
-        default=None, description="most host memory of any cell"
+    max_host_mib: PositiveFloat | None = Field(default=None, description="host memory of any cell")
+    max_export_mib: PositiveFloat | None = Field(default=None, description="exported file")
+    max_start_s: PositiveFloat | None = Field(
+        default=None, description="import and load before the first answer"
+    )
+    max_serving_mib: PositiveFloat | None = Field(
+        default=None, description="host memory while serving"
+    )
+    max_p99_ms: PositiveFloat | None = Field(
+        default=None, description="latency at the 99th percentile"
     )
 
 

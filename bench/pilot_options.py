@@ -13,6 +13,7 @@ from typing import Any
 from bench import pilot_file
 from bench.errors import EXIT_OK, UsageError
 from bench.pilot_file import PilotFile
+from bench.score.limits import LIMITS
 
 Defaults = Iterator[tuple[str, Any]]
 """An option's name among the parsed arguments, and its value as the command line would have it."""
@@ -100,7 +101,7 @@ def of_judging(file: PilotFile) -> Defaults:
         "profile": score.profile,
         "task": score.task,
         "trust_prior": score.trust_prior,
-        "max_host_mib": constraints.max_host_mib,
+        **{name: getattr(constraints, name) for name in LIMITS},
         "track": file.tracks[0] if file.tracks and len(file.tracks) == 1 else None,
     }
     yield from ((name, value) for name, value in given.items() if value is not None)

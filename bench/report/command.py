@@ -62,7 +62,7 @@ def _content(arguments: argparse.Namespace) -> page.Content:
         rankings=rankings,
         shown=rankings[arguments.task],
         question=question,
-        shortlist=shortlist.chosen(rows, rankings, asked, limit_mib=arguments.max_host_mib),
+        shortlist=shortlist.chosen(rows, rankings, asked, limits=shortlist.limits_of(arguments)),
         sources=[str(path) for path in paths],
         clusters=list(_clusters(paths)) if several else (),
         history=list(night_lines(told[:SHOWN_SERIES], THROUGHPUT)),

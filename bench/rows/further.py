@@ -155,4 +155,12 @@ FURTHER = (
         "s",
         "of target_s: what the first step took longer than the median of the later ones",
     ),
+    Column(
+        "load_s",
+        "float",
+        "s",
+        "export rows: loading the file and having its first answer, in the fresh process that"
+        " serves it; the file is in the system's cache",
+    ),
+    Column("serve_import_s", "float", "s", "export rows: importing the framework in that process"),
 )

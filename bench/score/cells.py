@@ -23,7 +23,10 @@ OUT_OF_BOX = "out-of-box"
 COLUMNS = frame.Columns(
     texts=("mode", "size", "track", "export_format", "compile_cache", "archived", "capability"),
     counts=("batch", "world_size", "steps", "infer_steps", "quality_steps"),
-    figures=("import_s", "build_s", "first_step_s", "energy_j", "loss_last"),
+    figures=(
+        *("import_s", "build_s", "first_step_s", "energy_j", "loss_last"),
+        *("export_mib", "load_s", "serve_import_s", "measure_peak_host_mib"),
+    ),
 )
 
 

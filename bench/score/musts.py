@@ -102,15 +102,3 @@ def _maintained(must: Must, rows: pd.DataFrame) -> Answer:
     if since:
         return Answer(must, REFUSED, cell, f"its upstream is archived since {since}")
     return Answer(must, MET, cell)
-
-
-def within(limit_mib: float, rows: pd.DataFrame) -> Answer:
-    """Whether every usable row's host memory stayed below the limit."""
-    must = Must(f"at most {limit_mib:g} MiB of host memory", {})
-    known = rows[rows["usable"] & rows["peak_host_mib"].notna() & (rows["capability"] == "")]
-    if known.empty:
-        return Answer(must, UNMEASURED)
-    most = known.loc[known["peak_host_mib"].idxmax()]
-    took = f"{most['peak_host_mib']:,.0f} MiB"
-    verdict = MET if most["peak_host_mib"] <= limit_mib else REFUSED
-    return Answer(must, verdict, str(most["cell_id"]), took)

@@ -10,6 +10,7 @@ from bench import pilot_options
 from bench.arguments import count
 from bench.grid import TRACKS
 from bench.score import TASKS, WHOLE
+from bench.score.limits import LIMITS
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -58,9 +59,13 @@ def add_must(made: argparse.ArgumentParser) -> None:
         help="train, fine-tune, infer, maintained, export:onnx, device:cuda, precision:bf16,"
         " mode:compiled (repeatable)",
     )
-    made.add_argument(
-        "--max-host-mib", type=positive, metavar="MIB", help="the most host memory of any cell"
-    )
+    for name, of in LIMITS.items():
+        made.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=positive,
+            metavar=of.unit.upper(),
+            help=f"the most {of.words}",
+        )
 
 
 def add_weights(made: argparse.ArgumentParser) -> None:

@@ -13,7 +13,9 @@ import pandas as pd
 
 from bench.errors import EXIT_NO, EXIT_OK
 from bench.score import SERVE, TRAIN, WHOLE, cells, command, documents, musts, scores
+from bench.score import limits as limiting
 from bench.score.documents import CRITERIA
+from bench.score.limits import LIMITS, Limits
 from bench.score.musts import MET, REFUSED, UNMEASURED, Answer, Must
 from bench.score.update import Standing, chance
 from bench.text import plain
@@ -50,9 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     question = command.asked(arguments)
     rows = cells.read(arguments.results, track=arguments.track)
     rankings = scores.of_rows(rows, documents.opinions(), question, command.given(arguments))
-    found = chosen(rows, rankings, asked, limit_mib=arguments.max_host_mib)
+    found = chosen(rows, rankings, asked, limits=limits_of(arguments))
     sys.stdout.write(as_json(found) if arguments.json else "\n".join(lines(found)) + "\n")
     return EXIT_OK if found.named else EXIT_NO
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """Those that the options name."""
+    given = {name: getattr(arguments, name) for name in LIMITS}
+    return {name: most for name, most in given.items() if most is not None}
 
 
 def chosen(
@@ -60,7 +68,7 @@ def chosen(
     rankings: Mapping[str, scores.Ranking],
     asked: Sequence[Must],
     *,
-    limit_mib: float | None = None,
+    limits: Limits = limiting.NONE,
 ) -> Shortlist:
     """Pure: the ranking of the task that the musts are about, less who does not fulfil them."""
     task = _task(asked)
@@ -68,7 +76,7 @@ def chosen(
     for one in rankings[task].standings:
         mine = rows[rows["backend"] == one.backend]
         answers = [musts.answer(must, mine) for must in asked]
-        answers += [musts.within(limit_mib, mine)] if limit_mib is not None else []
+        answers += limiting.answers(limits, mine)
         if one.excluded:
             answers.append(Answer(Must(task, {}), REFUSED, reason=one.excluded))
         found.append(Candidate(one, answers))

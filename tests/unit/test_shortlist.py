@@ -96,6 +96,46 @@ def test_failing_and_archived_and_greedy_are_disqualified(results, capsys):
     assert "torch" in [one["backend"] for one in found["named"]]
 
 
+SERVED = {"load_s": 0.5, "serve_import_s": 1.5, "measure_peak_host_mib": 300.0, "export_mib": 40.0}
+ROOMY = ("--max-export-mib", "41", "--max-start-s", "2", "--max-serving-mib", "300")
+
+
+def served(tmp_path: Path, **changes: float) -> Path:
+    """One cell in fp32, as SERVED; one in bf16, with a smaller file and slower."""
+    bf16 = export_row()["cell_id"].replace("fp32", "bf16")
+    slow = {"infer_ms_p99": 9.0, "export_mib": 20.0}
+    found = [
+        export_row(**SERVED | changes),
+        export_row(cell_id=bf16, precision="bf16", **SERVED | slow),
+    ]
+    return write(tmp_path / "served.csv", found)
+
+
+@pytest.mark.parametrize(
+    ("limits", "verdict", "cell"),
+    [
+        ((*ROOMY, "--max-p99-ms", "6"), "met", "fp32"),  # the row's own are 6 ms
+        ((*ROOMY, "--max-p99-ms", "5.9"), "refused", "fp32"),
+        (("--max-export-mib", "20", "--max-p99-ms", "9"), "met", "bf16"),
+        (("--max-export-mib", "20", "--max-p99-ms", "6"), "refused", "bf16"),  # each keeps one
+        (("--max-start-s", "1.9"), "refused", ""),
+    ],
+)
+def test_limits_of_serving_hold_together(limits, verdict, cell, tmp_path, capsys):
+    found = asked(served(tmp_path), capsys, *limits)
+    (torch,) = (one for one in found["named"] + found["out"] if one["backend"] == "torch")
+    (answer,) = torch["answers"]
+    assert answer["verdict"] == verdict
+    assert cell in answer["cell"]
+
+
+def test_what_was_never_served_is_told_how_to_be(results, capsys):
+    found = asked(results, capsys, "--max-p99-ms", "5", "--max-start-s", "3")
+    everyone = found["named"] + found["rest"]
+    (jax,) = (one for one in everyone if one["backend"] == "jax")
+    assert jax["settle"] == ["make bench BACKEND=jax WORKLOAD=export"]
+
+
 def test_the_musts_choose_the_ranking(results, capsys):
     assert asked(results, capsys, "--must", "train")["task"] == "train"
     assert asked(results, capsys, "--must", "export:onnx")["task"] == "serve"
