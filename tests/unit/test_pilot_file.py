@@ -12,7 +12,7 @@ from bench.contract import EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue
-from workloads.spec import OwnSize
+from workloads.own.tables import OwnSize
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = pilot_options.TEMPLATE.read_text(encoding="utf-8")
