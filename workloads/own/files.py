@@ -24,13 +24,13 @@ def check(own: Own) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file, or of a folder: of the names and the contents of all files below it."""
+    """Of a file, or of a folder of folders: of the names and the contents of ``within``."""
     try:
         if not path.is_dir():
             return _of_file(path, *_stamp(path))
         parts = [
-            f"{file.relative_to(path).as_posix()}\0{_of_file(file, *_stamp(file))}\n"
-            for file in below(path)
+            f"{one.relative_to(path).as_posix()}\0{'' if one.is_dir() else sha256(one)}\n"
+            for one in within(path)
         ]
     except OSError as error:
         raise UsageError(
@@ -39,9 +39,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def below(folder: Path) -> list[Path]:
-    """All files of a folder, in an order that no machine changes."""
-    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+def within(folder: Path) -> list[Path]:
+    """What is in a folder and in the folders in it, in an order that no machine changes. No deeper:
+    a link may lead back.
+    """
+    found = [
+        one for each in folder.iterdir() for one in (each.iterdir() if each.is_dir() else [each])
+    ]
+    return sorted(found)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def of_folder(own: Own, dims: CnnDims) -> tuple[Arrays, LeftOut]:
         raise UsageError(
             f"images in files have 1 or 3 channels: [dims] channels is {dims.channels}"
         )
-    paths = files.below(folder)
+    paths = files.within(folder)
     _check_room(len(paths), dims)
     left_out = LeftOut(folder.name, total=len(paths))
     samples = list(_decoded(folder, paths, own, dims=dims, left_out=left_out))
@@ -97,8 +97,8 @@ def _decoded(
     for path in paths:
         name = path.relative_to(folder).as_posix()
         label, _, rest = name.partition("/")
-        if not rest or "/" in rest:
-            left_out.add(name, "not in the folder of a class")
+        if not rest or path.is_dir():
+            left_out.add(name, "not a file in the folder of a class")
         elif why := rows.bad_label(label, own.options["classes"]):
             left_out.add(name, why)
         elif isinstance(made := _image(path, dims), str):
@@ -136,7 +136,8 @@ def _image(path: Path, dims: CnnDims) -> np.ndarray | str:
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a torn file numpy would leave it open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found: Any = [file[name] for name in ARRAYS]
     except KeyError as error:
         raise UsageError(f"{path.name} lacks an array: it needs {' and '.join(ARRAYS)}") from error
