@@ -29,6 +29,7 @@ from bench import (
     pilot_options,
     pytest_benchmark_file,
     table,
+    targets,
 )
 from bench.compare import options as compare_options
 from bench.contract import BenchError
@@ -113,6 +114,10 @@ def _parser() -> Parser:
     scale.add_argument("results", type=Path, nargs="+", help="results files or folders")
     scale.add_argument("--json", action="store_true", help="print JSON")
     scale.set_defaults(command=_later("bench.scaling"))
+    reach = commands.add_parser("targets", help="seconds and samples to an accuracy (run --target)")
+    reach.add_argument("results", type=Path, nargs="+", help="results files or folders")
+    reach.add_argument("--json", action="store_true", help="print JSON")
+    reach.set_defaults(command=_later("bench.targets"))
     listing = commands.add_parser("backends", help="list the backends and what they offer")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_later("bench.listing"))
@@ -145,6 +150,7 @@ def _run(arguments: argparse.Namespace) -> int:
             from bench import scaling  # noqa: PLC0415  # imports scipy
 
             scaling.render(scaling.scalings(rows), console)
+        targets.render(targets.reached(rows), console)
         console.print(f"results: {file.path}", soft_wrap=True)
         if arguments.report:
             from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
@@ -167,6 +173,7 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
         cluster=arguments.cluster,
         pythons=options.pythons(arguments.python),
         quality=arguments.quality,
+        target=arguments.target,
         timeout_s=arguments.timeout,
         memory_limit=arguments.memory_limit and arguments.memory_limit << 20,
         # A trial has to have the machine's memory for itself.
@@ -182,7 +189,7 @@ def _how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.O
 def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.Again | None:
     """What adds repeats; none where their number was given, or nothing is compared with another."""
     compared = {(task.cell.backend, task.cell.mode) for task in tasks if task.refused is None}
-    if arguments.repeats or len(compared) < 2:
+    if arguments.repeats or arguments.target is not None or len(compared) < 2:
         return None
     from bench.stopping import Target  # noqa: PLC0415  # imports pandas
 

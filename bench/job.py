@@ -24,7 +24,7 @@ class Job:
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
     parent: the process id of the harness. rival: module of a public model to measure against.
     capabilities: module of the adapter's functions for a capability's cell.
-    train_batches: distinct batches that the timed loop cycles over.
+    train_batches: distinct batches that the timed loop cycles over. seed: of the order of samples.
     visible: environment variables that say which devices its processes may see.
     ranks: processes that the framework's launcher starts here, 1 where it starts none; rank_env:
     where it says which of all one is, its rank. rendezvous: where they meet the other machines'.
@@ -46,6 +46,7 @@ class Job:
     quality_steps: int = 0
     quality_lr: float = 0.0
     train_batches: int = 16
+    seed: int = 0
     rival: str = ""
     capabilities: str = ""
     ranks: int = 1

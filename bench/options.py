@@ -15,9 +15,12 @@ from bench.arguments import count, fraction
 from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
+from bench.tools import OWN_TARGET
 from workloads import catalogue
 
 DEFAULT_BACKENDS = ("torch", "jax", "onnxruntime")  # of these, those that exist yet
+SEEDS = 3
+"""Of a time to accuracy, where no repeats are asked for."""
 PILOT = "cnn,transformer,export"
 LIST = "a comma list, or all"
 
@@ -93,6 +96,15 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         "--quality",
         action="store_true",
         help="also train for real and record the held-out accuracy",
+    )
+    choice.add_argument(
+        "--target",
+        type=fraction,
+        nargs="?",
+        const=OWN_TARGET,
+        metavar="ACCURACY",
+        help="also train until the held-out accuracy is that (left out: the workload's own) and"
+        " record the seconds and samples; each repeat is a seed, three unless --repeats says else",
     )
 
 
@@ -196,7 +208,7 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         device_of=own,
         brought=site,
         catalogue=arguments.catalogue,
-        repeats=arguments.repeats or 1,
+        repeats=arguments.repeats or (1 if arguments.target is None else SEEDS),
         threads=arguments.threads or len(allowed),
         nodes=arguments.nodes,
     )

@@ -44,6 +44,7 @@ class Options:
     cluster: str = ""
     pythons: Mapping[str, Path] = field(default_factory=dict)
     quality: bool = False
+    target: float | None = None
     timeout_s: float | None = None
     memory_limit: int | None = None
     schedule: str = schedule.DEFAULT
@@ -191,6 +192,7 @@ def _tools(options: Options, progress: Progress) -> Tools:
         ),
         say=progress.phase,
         quality=options.quality,
+        target=options.target,
         timeout_s=options.timeout_s,
         memory_limit=options.memory_limit,
         devices=options.devices,

@@ -157,6 +157,9 @@ class PilotFile(Table):
     world_sizes: list[PositiveInt] | None = None
     threads: PositiveInt | None = None
     quality: bool = Field(default=False, description="also train for real, for the accuracy")
+    target: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="also train until the held-out accuracy is that, over seeds"
+    )
     schedule: Annotated[str, OneOf("schedule", SCHEDULES)] | None = None
     cluster: str | None = Field(default=None, description="the rows go to results/<cluster>")
     settings: dict[str, list[str]] = Field(

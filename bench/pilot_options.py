@@ -87,7 +87,7 @@ def of_run(file: PilotFile) -> Defaults:
     given = {name: getattr(file, name) for name in PLAIN}
     given |= {name: getattr(file.budget, name) for name in BUDGET}
     given |= {"timeout": file.budget.timeout_s, "memory_limit": file.budget.memory_limit_mib}
-    given |= {"cluster": file.cluster, "quality": file.quality or None}
+    given |= {"cluster": file.cluster, "quality": file.quality or None, "target": file.target}
     yield from ((name, value) for name, value in given.items() if value is not None)
     yield "setting", [f"{key}={','.join(values)}" for key, values in file.settings.items()]
     yield "python", [f"{backend}={path}" for backend, path in file.python.items()]

@@ -183,6 +183,7 @@ class _Run:
             quality_steps=self.task.spec.quality_steps,
             quality_lr=self.task.spec.quality_lr,
             train_batches=self.task.spec.train_batches,
+            seed=self.task.repeat,
             capabilities=entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
@@ -233,6 +234,8 @@ class _Run:
         yield from self._measure(child)
         if self.tools.quality and self.task.spec.quality_steps:  # none where data is noise
             self._ask(child, "quality")
+        if accuracy := self.tools.target_of(self.task.spec):
+            self._ask(child, "target", accuracy=accuracy)
         self._ask(child, "finish")
 
     def _few_steps(self, child: Child) -> Script:

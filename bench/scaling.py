@@ -147,7 +147,8 @@ def of_two(rows: Sequence[Row]) -> Iterator[str]:
     tiny = [row for row in rows if (row["size"], row["device"]) == ("tiny", "cpu")]
     two = [one for one in scalings(tiny) if one.world_size == 2]
     for one in sorted(two, key=lambda one: one.cell_id.split("/")[1::-1]):
-        backend, workload, *_ = one.cell_id.split("/")
+        backend, workload, *others = one.cell_id.split("/")
+        workload += ", tuned" if "tuned" in others else ""
         share = "" if one.allreduce is None else f"{one.allreduce:.1%}"
         yield f"| {backend} | {workload} | {one.samples_per_s:.4g}/s | {one.words} | {share} |"
 

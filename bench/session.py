@@ -41,7 +41,7 @@ class Session:
     """State between commands. ``row`` holds the columns known so far."""
 
     COMMANDS: tuple[str, ...] = (
-        *("start", "build", "gate", "warm_up", "run", "latency", "probe", "quality", "finish"),
+        *("start", "build", "gate", "warm_up", "run", "latency", "probe", "finish"),
     )
 
     def __init__(self, job: Job) -> None:
@@ -172,21 +172,6 @@ class Session:
             self.rates[precision] = max(rate, self.rates.get(precision, 0.0))
         self.row["gemm_tflops"] = self.rates.get(self.cell.precision)
         self.row["device_tflops"] = max(self.rates.values(), default=None)
-        return {}
-
-    def quality(self) -> dict[str, Any]:
-        """Train for real, at the workload's own rate, and record the held-out accuracy."""
-        self.program.close()
-        cell = replace(self.cell, optimizer=replace(self.cell.optimizer, lr=self.job.quality_lr))
-        held_out = samples.held_out(self.job, samples.HELD_OUT_BATCH)
-        batches = self._batches(cell.batch, train_batches=self.job.quality_steps)
-        self.program = self._build(cell, Batches(batches.train, held_out))
-        self.row["accuracy_start"] = self._accuracy(held_out, first=0)
-        for _ in range(self.job.quality_steps):
-            self.program.train_step()
-        self.row["loss_last"] = self.program.loss()
-        self.row["accuracy"] = self._accuracy(held_out, first=0)
-        self.row["quality_steps"] = self.job.quality_steps
         return {}
 
     def finish(self) -> dict[str, Any]:

@@ -10,13 +10,18 @@ from bench.envs import Env
 from bench.grid import Task
 from bench.rendezvous import Rendezvous
 from bench.serving import consumer_of
+from workloads import SizeSpec
 from workloads.prepare import Prepared
+
+OWN_TARGET = 0.0
 
 
 @dataclass(frozen=True)
 class Tools:
     """environment: of a backend on a device; raises EnvError. prepared: the files of a model and
-    size. say: is told the phase, for the progress line. meet: where the next launch's processes do.
+    size. target: held-out accuracy to train to, ``OWN_TARGET`` for the workload's, None for no
+    such training. say: is told the phase, for the progress line. meet: where the next launch's
+    processes do.
     """
 
     environment: Callable[[str, str], Env]
@@ -24,9 +29,15 @@ class Tools:
     say: Callable[[str], None]
     devices: Devices = field(default_factory=Devices)
     quality: bool = False
+    target: float | None = None
     timeout_s: float | None = None
     memory_limit: int | None = None
     meet: Callable[[], Rendezvous] = Rendezvous
+
+    def target_of(self, spec: SizeSpec) -> float:
+        """The accuracy that a cell is trained to; 0 for none, as where there is none to reach."""
+        asked = spec.target if self.target == OWN_TARGET else self.target
+        return asked if asked and spec.quality_steps else 0.0
 
     def refused(self, task: Task) -> str | None:
         """What the plan knew already; or that this backend, or the exported file's reader, lacks

@@ -27,6 +27,7 @@ from bench.duel import Duel
 from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
+from bench.learning import Learning
 from bench.proof import Proof
 from bench.session import Session
 from bench.trial import Trial
@@ -100,7 +101,7 @@ def _session(job: Job) -> Work:
         return Proof(job)
     if job.cell.capability:
         return Trial(job)
-    return Session(job) if job.cell.trains else Exporting(job)
+    return Learning(job) if job.cell.trains else Exporting(job)
 
 
 def _launch(job: Job, file: str) -> None:

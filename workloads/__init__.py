@@ -77,6 +77,7 @@ class Network:
 
     data, weights: by the names that ``workloads.materials`` knows, or the user's own.
     quality_steps, quality_lr: what ``--quality`` trains for, with ``optimizer`` otherwise.
+    target: the accuracy that ``--target`` trains to, 0 for none.
     """
 
     dims: Dims
@@ -85,6 +86,7 @@ class Network:
     quality_lr: float
     data: Source
     weights: Source
+    target: float
 
     @property
     def learns(self) -> bool:

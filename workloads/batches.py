@@ -33,6 +33,13 @@ def make(data: Data, *, model: str, batch: int, train_batches: int, infer_batche
     )
 
 
+def epoch(data: Data, *, model: str, batch: int, seed: int) -> list[Batch]:
+    """The whole training split in an order of the seed's own; what fills no batch is left out."""
+    total = len(data["train.label"])
+    order = np.random.RandomState(seed).permutation(total)[: total // batch * batch]
+    return [_rows(data, "train", model, rows) for rows in order.reshape(-1, batch)]
+
+
 def held_out(data: Data, *, model: str, batch: int, limit: int) -> list[Batch]:
     """The full batches within the first ``limit`` held-out samples, each sample once.
 
@@ -46,5 +53,8 @@ def held_out(data: Data, *, model: str, batch: int, limit: int) -> list[Batch]:
 
 def _cut(data: Data, split: str, model: str, batch: int, index: int) -> Batch:
     total = len(data[f"{split}.label"])
-    rows = np.arange(index * batch, (index + 1) * batch) % total
+    return _rows(data, split, model, np.arange(index * batch, (index + 1) * batch) % total)
+
+
+def _rows(data: Data, split: str, model: str, rows: np.ndarray) -> Batch:
     return {key: np.ascontiguousarray(data[f"{split}.{key}"][rows]) for key in KEYS[model]}

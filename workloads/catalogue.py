@@ -84,6 +84,7 @@ class Catalogue:
             quality_lr=table.quality_lr or 0.0,
             data=table.data_source(),
             weights=table.weights_source(),
+            target=table.target or 0.0,
         )
 
     def _changes(self, workload: str, size: str) -> Iterator[OptimizerChanges]:

@@ -155,6 +155,9 @@ class RunTable(Table):
     )
     quality_steps: Count | None = Field(None, description="steps of --quality")
     quality_lr: Number | None = Field(None, description="rate of --quality")
+    target: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="held-out accuracy that --target trains to"
+    )
     optimizer: OptimizerChanges = OptimizerChanges()
 
 

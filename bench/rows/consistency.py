@@ -6,20 +6,13 @@ speaks only of figures that are there: a row that crashed half way has few of th
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
 from bench.rows.column import Row
 from bench.rows.columns import CACHES, COLUMNS, PARITIES, RUNGS, STATUSES, VERSION
-
-TEXT_LIMIT = 20_000
-"""Characters of a text or JSON value: six times as many, fully escaped, is what csv still reads."""
-
-INT_LIMIT = 2**63 - 1
+from bench.rows.kinds import problem_of
 
 STEP_FACTOR = 8.0
 """Throughput is the median of blocks; latency is measured apart, at another moment, and waits for
@@ -60,7 +53,8 @@ _OK_POSITIVE = (*_OK_TRAIN, *_OK_INFER[:-1], "peak_host_mib", "wall_s")
 _NOTHING_RAN = ("unsupported", "env_failed")
 # These may hold each other: the gate takes the first step, and the first step compiles.
 _WALL_PARTS = ("compile_s", "first_step_s", "parity_s", "warmup_s", "export_s")
-_WALL_DISJOINT = ("import_s", "build_s", "measure_s")
+_WALL_DISJOINT = ("import_s", "build_s", "measure_s", "target_s")
+_TARGET = ("target_found", "target_s", "target_samples", "target_compile_s")
 _CHOICES = {"status": STATUSES, "parity": PARITIES, "export_rung": RUNGS, "compile_cache": CACHES}
 
 
@@ -82,52 +76,12 @@ def _malformed(row: Row) -> Iterator[str]:
         value = row.get(column.name)
         if value is None:
             continue
-        if problem := _TYPE[column.kind](value):
+        if problem := problem_of(column.kind, value):
             yield f"{column.name} {problem}"
         elif column.kind in ("int", "float") and column.name not in _SIGNED and value < 0:
             yield f"{column.name} is negative: {value}"
         elif column.name in _POSITIVE and value == 0:
             yield f"{column.name} is zero"
-
-
-def _text_problem(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return f"is not a text but {type(value).__name__}"
-    return f"is longer than {TEXT_LIMIT} characters" if len(value) > TEXT_LIMIT else None
-
-
-def _int_problem(value: Any) -> str | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return f"is not a whole number but {value!r}"
-    return "is too large to be a count" if abs(value) > INT_LIMIT else None
-
-
-def _float_problem(value: Any) -> str | None:
-    if not isinstance(value, float):
-        inexact = "is not exact as a float"
-        return _int_problem(value) or (None if float(value) == value else inexact)
-    return None if math.isfinite(value) else f"is not finite: {value}"
-
-
-def _bool_problem(value: Any) -> str | None:
-    return None if isinstance(value, bool) else f"is not true or false but {value!r}"
-
-
-def _json_problem(value: Any) -> str | None:
-    try:
-        written = json.dumps(value, allow_nan=False, sort_keys=True)
-        survives = json.loads(written) == value
-    except (TypeError, ValueError, RecursionError) as error:
-        return f"is not JSON: {error}"
-    if not survives:
-        return "does not survive as JSON (a tuple, or a key that is not a text)"
-    return _text_problem(written)
-
-
-def _time_problem(value: Any) -> str | None:
-    if not isinstance(value, datetime):
-        return f"is not a time but {type(value).__name__}"
-    return "has no time zone" if value.tzinfo is None else None
 
 
 def _identity(row: Row) -> Iterator[str]:
@@ -238,10 +192,11 @@ def _amounts(row: Row) -> Iterator[str]:
     for part, whole in (
         ("baseline_host_mib", "peak_host_mib"),
         ("real_tokens_per_s", "tokens_per_s"),
+        ("target_compile_s", "target_s"),
     ):
         if _given(row, part) and _given(row, whole) and row[part] > row[whole]:
             yield f"{part} {row[part]:g} is above {whole} {row[whole]:g}"
-    for name in ("accuracy", "accuracy_start", "accuracy_reference"):
+    for name in ("accuracy", "accuracy_start", "accuracy_reference", "target_found"):
         if _given(row, name) and row[name] > 1:
             yield f"{name} {row[name]:g} is above 1"
     if not _given(row, "wall_s"):
@@ -267,18 +222,25 @@ def _shown(value: object) -> str:
     return "empty" if value is None else str(value).lower()
 
 
-_TYPE: dict[str, Callable[[Any], str | None]] = {
-    "text": _text_problem,
-    "int": _int_problem,
-    "float": _float_problem,
-    "bool": _bool_problem,
-    "json": _json_problem,
-    "time": _time_problem,
-}
+def _target(row: Row) -> Iterator[str]:
+    """A target is met where, and only where, the accuracy was found."""
+    asked, found = row.get("target_accuracy"), row.get("target_found")
+    if asked is None or found is None:
+        if given := [name for name in _TARGET if _given(row, name)]:
+            yield f"{given[0]} is given, but not both target_accuracy and target_found"
+        return
+    met = _given(row, "target_s") and _given(row, "target_samples")
+    if found >= asked and not met:
+        yield f"target_found {found:g} is target_accuracy {asked:g} or more, but target_s is empty"
+    if found < asked and _given(row, "target_s"):
+        yield f"target_s is given, but target_found {found:g} is below {asked:g}"
+
+
 _RULES: tuple[Callable[[Row], Iterable[str]], ...] = (
     _identity,
     _outcome,
     _latency,
     _flops,
     _amounts,
+    _target,
 )

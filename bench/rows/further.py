@@ -138,4 +138,21 @@ FURTHER = (
         "what a row tries that times nothing: batch (has it memory for it), parity, wait, memory;"
         " empty on all others; what compares leaves such rows out",
     ),
+    Column("target_accuracy", "float", "1", "held-out accuracy that `--target` asked for"),
+    Column("target_found", "float", "1", "the accuracy of the last evaluation on the way to it"),
+    Column(
+        "target_s",
+        "float",
+        "s",
+        "training until an evaluation found it, the first step's compile included, evaluations not;"
+        " there are 20 in as many steps as `--quality` trains; empty where it was not reached in"
+        " four times as many",
+    ),
+    Column("target_samples", "int", "samples", "those trained with until then, repeats too"),
+    Column(
+        "target_compile_s",
+        "float",
+        "s",
+        "of target_s: what the first step took longer than the median of the later ones",
+    ),
 )

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from bench.rows import files
-from tests.harness import bench
+from tests.harness import bench, main
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,28 @@ def test_a_warm_compile_cache_is_found_by_the_second_process(tmp_path):
     assert done.returncode == 0, done.stderr
     found = {row["compile_cache"]: row["settings"]["cache_was_filled"] for row in files.read(out)}
     assert found == {"cold": False, "warm": True}
+
+
+def test_quality_is_trained_for_and_judged(tmp_path):
+    out = tmp_path / "quality.csv"
+    bench("--workload", "cnn", "--quality", "--out", str(out))
+    (row,) = files.read(out)
+    assert (row["status"], row["quality_steps"]) == ("ok", 184)
+    assert 0 < row["accuracy"] <= 1
+
+
+def test_a_target_is_trained_to_over_three_seeds_and_one_never_met_is_said(tmp_path):
+    out = tmp_path / "target.csv"
+    ways = ("--workload", "cnn", "--setting", "do=nothing,unteachable", "--out", str(out))
+    done = bench(*ways, "--target", "0.5")
+    rows = files.read(out)
+    assert sorted(row["repeat"] for row in rows) == [1, 1, 2, 2, 3, 3]
+    for row in rows:
+        learns = row["settings"]["do"] == "nothing"
+        assert row["target_accuracy"] == 0.5
+        assert (row["target_found"] >= 0.5) == learns
+        # Every 9 steps there is an evaluation, a twentieth of 184; the first step comes before.
+        assert row["target_samples"] == ((1 + 9) * 32 if learns else None)
+    assert "3 of 3" in done.stdout
+    assert "never (best 0.000)" in done.stdout
+    assert main("targets", str(out)).stdout.count("\n") == 4

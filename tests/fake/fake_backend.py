@@ -126,6 +126,7 @@ class Recorded(Program):
         self.do = cell.settings.get("do", "")
         self.wrong = cell.settings.get("do") == "wrong_logits"
         self.batches = batches.infer
+        self.learning = cell.trains and len(batches.infer) > 1  # then all of them are held out
         self.index = 0
         self.steps = self.enqueued = 0
 
@@ -160,10 +161,11 @@ class Recorded(Program):
         work()
 
     def logits(self) -> np.ndarray:
-        if self.index == 0:
+        if self.index == 0 and not self.learning:
             known = self.trained if self.steps else self.initial
             return known + (0.1 if self.wrong else 0.0)
-        return np.eye(self.initial.shape[1])[self.batches[self.index]["label"]]
+        right = np.eye(self.initial.shape[1])[self.batches[self.index]["label"]]
+        return -right if self.do == "unteachable" else right
 
 
 class Static(Recorded):

@@ -12,6 +12,13 @@ from tests.rows import export_row, failed_row, ok_row
 
 EXPORT_ID = export_row()["cell_id"]
 UNDERIVED = {"tflops": None, "mfu": None, "precision_honest": None}
+TARGET = {
+    "target_accuracy": 0.97,
+    "target_found": 0.98,
+    "target_s": 2.0,
+    "target_samples": 640,
+    "target_compile_s": 0.5,
+}
 WRONG = [
     # Throughput and latency: 64 / 1280 s are 50 ms; 10 x the throughput makes 5 ms of them.
     (ok_row(samples_per_s=12_800.0, flops_per_sample=10**8), "makes 5 ms"),
@@ -45,7 +52,20 @@ WRONG = [
         "real_tokens_per_s 101 is above tokens_per_s 100",
     ),
     (ok_row(accuracy=1.01), "accuracy 1.01 is above 1"),
-    (ok_row(wall_s=12.9), "import_s + build_s + measure_s is 13 s, more than wall_s 12.9"),
+    (
+        ok_row(**TARGET | {"target_found": 0.96}),
+        "target_s is given, but target_found",
+    ),
+    (
+        ok_row(**TARGET | {"target_s": None}),
+        "target_accuracy 0.97 or more, but",
+    ),
+    (ok_row(**TARGET | {"target_compile_s": 3.0}), "target_compile_s 3 is above target_s 2"),
+    (ok_row(**TARGET | {"target_accuracy": None}), "target_found is given, but not both"),
+    (
+        ok_row(wall_s=12.9),
+        "import_s + build_s + measure_s + target_s is 13 s, more than wall_s 12.9",
+    ),
     (ok_row(parity_s=20.5), "parity_s is 20.5 s, more than wall_s 20"),
     # Status.
     (ok_row(status="fine", reason="x"), "status 'fine' is none of ok, "),

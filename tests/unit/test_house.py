@@ -35,7 +35,7 @@ WORKER_HALF = {
         " bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
-        " bench/proof bench/capabilities bench/payload"
+        " bench/proof bench/capabilities bench/learning bench/payload"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
     )
 }

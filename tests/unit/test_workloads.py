@@ -104,12 +104,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(asked, message):
         (
             "blocks = [1, 1, 1]",
             "blocks = [1, 1, 0.5]",
-            "line 34: size.tiny.dims.blocks.2: input should be a valid integer, not 0.5",
+            "line 35: size.tiny.dims.blocks.2: input should be a valid integer, not 0.5",
         ),
         (
             'stem = "3x3"',
             'stem = "5x5"',
-            "line 32: size.tiny.dims.stem: input should be '3x3' or '7x7', not '5x5'",
+            "line 33: size.tiny.dims.stem: input should be '3x3' or '7x7', not '5x5'",
         ),
         ('name = "sgd"', 'nam = "sgd"', "did you mean 'name'?"),
         ('models = ["cnn"]', "", "models: it is missing"),
