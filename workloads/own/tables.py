@@ -160,6 +160,13 @@ class EncoderPart(Table):
     ln_eps: PositiveFloat | None = None
 
 
+TABLES: Mapping[str, type[CnnTable | EncoderTable]] = {
+    "cnn": CnnTable,
+    "transformer": EncoderTable,
+}
+PARTS: Mapping[str, type[Table]] = {"cnn": CnnPart, "transformer": EncoderPart}
+"""Of each model, all of its dims, and what may be left out."""
+
 DimsPart = Annotated[
     Annotated[CnnPart, Tag("cnn")] | Annotated[EncoderPart, Tag("transformer")],
     Discriminator(kind_of_dims),
@@ -192,7 +199,7 @@ class OwnSize(RunTable):
 
     @model_validator(mode="after")
     def _of_the_model(self) -> OwnSize:
-        if self.dims and (self.model == "cnn") != isinstance(self.dims, CnnPart):
+        if self.dims and not isinstance(self.dims, PARTS[self.model]):
             raise ValueError(f"these dims are not those of a {self.model}")
         if (meant := FOR.get(type(self.data), self.model)) != self.model:
             raise ValueError(f"this data is for the model {meant}")
@@ -216,7 +223,7 @@ class OwnSize(RunTable):
                     f"[size.{name}.dims] {key} is {given[key]}, but {found[key]} in "
                     f"{self.weights}: leave it out"
                 )
-        kind = CnnTable if self.model == "cnn" else EncoderTable
+        kind = TABLES[self.model]
         try:
             whole = kind.model_validate({**found, **given})
         except ValidationError as error:
