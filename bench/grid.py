@@ -134,7 +134,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 refused = refused or _apart(cell, found, request.nodes)
                 cell = replace(cell, settings={**cell.settings, NODES: str(request.nodes)})
             if cell.size in known.own:
-                own = {SPEC: catalogue.digest(known.size(cell.model, cell.model, cell.size))}
+                own = {SPEC: catalogue.digest(spec_of(cell.model, cell.model, cell.size))}
                 cell = replace(cell, settings={**cell.settings, **own})
             yield cell, spec, refused
 

@@ -187,7 +187,9 @@ def _tools(options: Options, progress: Progress) -> Tools:
 
     return Tools(
         environment=usable,
-        prepared=lru_cache(maxsize=None)(partial(preparing.of, options.catalogue, usable)),
+        prepared=lru_cache(maxsize=None)(
+            partial(preparing.of, options.catalogue, usable, progress.note)
+        ),
         say=progress.phase,
         quality=options.quality,
         target=options.target,

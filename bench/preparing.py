@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import scratch
 from bench.envs import Env
 from bench.errors import UsageError
+from workloads import materials
 from workloads.catalogue import Catalogue
 from workloads.prepare import Prepared
 
@@ -19,13 +20,22 @@ Environment = Callable[[str, str], Env]
 """Of a backend on a device; raises EnvError."""
 
 
-def of(known: Catalogue, environment: Environment, model: str, size: str) -> Prepared:
-    """A size of the user's own has its reference made by PyTorch, whichever backends are asked."""
+def of(
+    known: Catalogue, environment: Environment, say: Callable[[str], None], model: str, size: str
+) -> Prepared:
+    """A size of the user's own has its reference made by PyTorch, whichever backends are asked.
+
+    say: is told which of the user's samples are left out.
+    """
     if size not in known.own:
         return made(model, size)
     spec = json.dumps(known.size(model, model, size).to_json())
     torch = environment("torch", "cpu").python
-    return made(model, size, "--spec", spec, "--torch", str(torch))
+    found = made(model, size, "--spec", spec, "--torch", str(torch))
+    left_out = found.data.with_name(materials.LEFT_OUT)
+    if left_out.exists():
+        say(f"{size}: {left_out.read_text(encoding='utf-8')}")
+    return found
 
 
 def made(model: str, size: str, *how: str) -> Prepared:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from bench.contract import Dims, Optimizer, dims_of
 
@@ -17,6 +17,34 @@ FOLDER = Path(__file__).resolve().parent
 SIZES = ("tiny", "small", "base", "large")
 NOISE = "noise"
 """Data that is drawn, with nothing in it to be learned: it measures computing only."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Data or weights of the user's own.
+
+    kind: how they are read, as ``workloads.materials`` knows. paths: of each part, on this machine.
+    sha256: of each part's content. options: all else that decides what comes out.
+    """
+
+    kind: str
+    paths: Mapping[str, str]
+    sha256: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What they are, wherever they lie: the same on every machine."""
+        return {"kind": self.kind, "sha256": dict(self.sha256), "options": dict(self.options)}
+
+
+Source = Union[str, Own]
+"""Of data or weights: the name of the reference's, or the user's own."""
+
+
+def facts(source: Source) -> Any:
+    """JSON that is the same where the source is."""
+    return source.facts if isinstance(source, Own) else source
 
 
 @dataclass(frozen=True)
@@ -47,17 +75,17 @@ class Run:
 class Network:
     """What is run: the shapes, the optimizer and steps that train it, and on what.
 
-    data, weights: by the names that ``workloads.materials`` knows. quality_steps, quality_lr: what
-    ``--quality`` trains for, with ``optimizer`` otherwise. target: the accuracy that ``--target``
-    trains to, 0 for none.
+    data, weights: by the names that ``workloads.materials`` knows, or the user's own.
+    quality_steps, quality_lr: what ``--quality`` trains for, with ``optimizer`` otherwise.
+    target: the accuracy that ``--target`` trains to, 0 for none.
     """
 
     dims: Dims
     optimizer: Optimizer
     quality_steps: int
     quality_lr: float
-    data: str
-    weights: str
+    data: Source
+    weights: Source
     target: float
 
     @property
@@ -75,5 +103,14 @@ class SizeSpec(Run, Network):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SizeSpec:
-        optimizer = Optimizer(**value["optimizer"])
-        return cls(**{**value, "dims": dims_of(value["dims"]), "optimizer": optimizer})
+        made: dict[str, Any] = {
+            "dims": dims_of(value["dims"]),
+            "optimizer": Optimizer(**value["optimizer"]),
+            "data": _source(value["data"]),
+            "weights": _source(value["weights"]),
+        }
+        return cls(**{**value, **made})
+
+
+def _source(value: str | Mapping[str, Any]) -> Source:
+    return value if isinstance(value, str) else Own(**value)

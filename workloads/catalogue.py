@@ -23,8 +23,9 @@ from typing import Any
 import workloads
 from bench.contract import Optimizer
 from bench.errors import UsageError, unknown
-from workloads import SIZES, Network, Run, SizeSpec, spec
-from workloads.spec import OptimizerChanges, OwnSize, SizeTable, Workload
+from workloads import SIZES, Network, Run, SizeSpec, facts, spec
+from workloads.own.tables import OwnSize
+from workloads.spec import OptimizerChanges, SizeTable, Workload
 
 USUAL = "small"
 """Where a workload has no network of its own, a size of the user's runs as this one does."""
@@ -70,18 +71,19 @@ class Catalogue:
     def _network(self, workload: str, size: str) -> Network:
         """The network of a spec that has one of its own."""
         table, optimizer = self._table(workload, size), self._spec(workload).optimizer
-        if table.dims is None or optimizer is None:
+        dims = table.shapes(size)
+        if dims is None or optimizer is None:
             raise UsageError(f"workload {workload} has no [optimizer], or no [size.{size}.dims]")
         given = optimizer.model_dump()
         for changes in self._changes(workload, size):
             given |= changes.model_dump(exclude_none=True)
         return Network(
-            dims=table.dims.dims(),
+            dims=dims,
             optimizer=Optimizer(**given),
             quality_steps=table.quality_steps or 0,
             quality_lr=table.quality_lr or 0.0,
-            data=table.data,
-            weights=table.weights,
+            data=table.data_source(),
+            weights=table.weights_source(),
             target=table.target or 0.0,
         )
 
@@ -91,7 +93,7 @@ class Catalogue:
             yield self._spec(workload).size[CAREFUL].optimizer
         yield self._table(workload, size).optimizer
 
-    def _table(self, workload: str, size: str) -> SizeTable:
+    def _table(self, workload: str, size: str) -> SizeTable | OwnSize:
         sizes = self._spec(workload).size
         if size not in self.sizes():
             raise unknown("size", size, self.sizes())
@@ -115,10 +117,13 @@ names, models, size = REFERENCE.names, REFERENCE.models, REFERENCE.size
 
 
 def digest(network: Network) -> str:
-    """Of all that is run: two sizes of one name may be different things on two machines."""
-    facts = {name: getattr(network, name) for name in _fields(Network)}
-    facts |= {name: dataclasses.asdict(facts[name]) for name in ("dims", "optimizer")}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    """Of all that is run: two sizes of one name may be different things on two machines. Of files
+    their content: where they lie does not matter.
+    """
+    what = {name: getattr(network, name) for name in _fields(Network)}
+    what |= {name: dataclasses.asdict(what[name]) for name in ("dims", "optimizer")}
+    what |= {name: facts(what[name]) for name in ("data", "weights")}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @functools.cache

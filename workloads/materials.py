@@ -13,20 +13,26 @@ from bench.contract import CnnDims, Dims, EncoderDims
 from bench.errors import UsageError
 from workloads import (
     NOISE,
+    Own,
     SizeSpec,
     cache,
     digits,
+    facts,
     packages,
     reviews,
     synthetic,
     tensors,
     weights,
 )
+from workloads.own import files, folders, images, texts
+from workloads.own.rows import LeftOut
 
 VERSION = 2
 """Raise it when the files come out differently; what older versions made is then not used."""
 
 WEIGHTS, EXPORT, DATA = "weights.safetensors", "export.safetensors", "data.safetensors"
+LEFT_OUT = "left-out.txt"
+"""Beside the user's own data: one line of what could not be used, if anything."""
 
 
 def materials(model: str, size: str, spec: SizeSpec) -> Path:
@@ -56,36 +62,62 @@ def exported_weights(made: Path, head: Path | None) -> Path:
 
 
 def _folder(model: str, size: str, spec: SizeSpec) -> Path:
-    what = [dataclasses.asdict(spec.dims), spec.data, spec.weights]
-    facts = [VERSION, model, size, *what, packages.lock_hash()]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    what = [dataclasses.asdict(spec.dims), facts(spec.data), facts(spec.weights)]
+    known = [VERSION, model, size, *what, packages.lock_hash()]
+    key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
     return cache.root() / "prepared" / f"{model}-{size}-{key}"
 
 
 def _fill(folder: Path, *, name: str, spec: SizeSpec) -> None:
     tensors.save(folder / WEIGHTS, _weights(spec, name=name))
-    tensors.save(folder / DATA, _data(spec))
+    data, left_out = _data(spec)
+    tensors.save(folder / DATA, data)
+    if left_out and left_out.rows:
+        said = f"{left_out.what}: {left_out.line}"
+        (folder / LEFT_OUT).write_text(said, encoding="utf-8")
     cache.seal(folder)
 
 
 def _weights(spec: SizeSpec, *, name: str) -> weights.Arrays:
+    if isinstance(spec.weights, Own):
+        files.check(spec.weights)
+        return folders.tensors(spec.weights, spec.dims, name=name)
     if spec.weights == "seeded":
         return weights.seeded(spec.dims, name=name)
     return weights.pretrained(packages.fetch(), _encoder(spec.dims, spec.weights), name=name)
 
 
-def _data(spec: SizeSpec) -> weights.Arrays:
-    dims = spec.dims
-    if spec.data == NOISE:
+def _data(spec: SizeSpec) -> tuple[weights.Arrays, LeftOut | None]:
+    """And what of the user's own cannot be used."""
+    if isinstance(spec.data, Own):
+        files.check(spec.data)
+        return _own_data(spec.data, spec.dims)
+    return _reference_data(spec.data, spec.dims), None
+
+
+def _own_data(own: Own, dims: Dims) -> tuple[weights.Arrays, LeftOut]:
+    if own.kind == "text":
+        return texts.tensors(own, _encoder(dims, "a table with sentences"))
+    read = images.of_arrays if own.kind == "arrays" else images.of_folder
+    return read(own, _cnn(dims, own.kind))
+
+
+def _reference_data(name: str, dims: Dims) -> weights.Arrays:
+    if name == NOISE:
         return synthetic.noise(dims)
-    if spec.data == "digits":
-        if not isinstance(dims, CnnDims):
-            raise UsageError("data digits are images: they are for the model cnn")
-        return digits.tensors(packages.fetch(), image=dims.image, channels=dims.channels)
-    encoder = _encoder(dims, spec.data)
-    if spec.data == "sentences":
+    if name == "digits":
+        cnn = _cnn(dims, name)
+        return digits.tensors(packages.fetch(), image=cnn.image, channels=cnn.channels)
+    encoder = _encoder(dims, name)
+    if name == "sentences":
         return synthetic.tensors(encoder)
     return reviews.tensors(packages.fetch(), sequence=encoder.sequence)
+
+
+def _cnn(dims: Dims, what: str) -> CnnDims:
+    if not isinstance(dims, CnnDims):
+        raise UsageError(f"data {what} are images: they are for the model cnn")
+    return dims
 
 
 def _encoder(dims: Dims, what: str) -> EncoderDims:

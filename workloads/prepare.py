@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import safetensors
 from bench.contract import BenchError
 from bench.errors import EXIT_USAGE, UsageError
 from workloads import SizeSpec, cache, catalogue, reference, weights
@@ -61,9 +62,20 @@ def ensure(model: str, size: str) -> Prepared:
 def own(model: str, size: str, spec: SizeSpec, *, torch: Path) -> Prepared:
     """The files of the user's own spec; ``torch``: the interpreter that makes its reference."""
     made = materials(model, size, spec)
+    _check_gate(made / DATA, spec)
     found = reference.ensure(model, size, spec, made=made, torch=torch)
     exported = exported_weights(made, found / reference.HEAD if spec.learns else None)
     return Prepared(made / WEIGHTS, exported, made / DATA, found / reference.TRACE)
+
+
+def _check_gate(data: Path, spec: SizeSpec) -> None:
+    """Every backend is compared on a full batch of held-out samples, each of them once."""
+    batch, there = spec.gate_batch or spec.batch, len(safetensors.read(data)["test.label"])
+    if batch > there:
+        raise UsageError(
+            f"the parity gate takes a batch of {batch} held-out samples, but there are {there}: "
+            f"set gate_batch to {there} or less"
+        )
 
 
 def _compare(path: Path, expected: str) -> None:

@@ -26,15 +26,23 @@ from pydantic import (
     model_validator,
 )
 
-from bench.contract import CnnDims, EncoderDims
+from bench.contract import CnnDims, Dims, EncoderDims
 from bench.errors import UsageError
 from bench.parity import STEPS
+from workloads import Source
 
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+
+UNIONS = ("dims", "data")
+KINDS = ("cnn", "transformer", "name", "table of text", "table of images")
+"""Tags of what these keys may hold."""
+
+FOLDER = "folder"
+"""Of the file that is read, for those validators that place other files."""
 
 T = TypeVar("T", bound="Table")
 
@@ -95,14 +103,15 @@ class EncoderTable(Table):
         return EncoderDims(**self.model_dump())
 
 
-def _kind(given: Any) -> str:
-    names = given if isinstance(given, Mapping) else {}
-    return "cnn" if {"widths", "image", "stem"} & set(names) else "transformer"
+def kind_of_dims(given: Any) -> str:
+    names = set(given) if isinstance(given, Mapping) else set()
+    images = set(CnnTable.model_fields) - set(EncoderTable.model_fields)
+    return "cnn" if images & names else "transformer"
 
 
 DimsTable = Annotated[
     Annotated[CnnTable, Tag("cnn")] | Annotated[EncoderTable, Tag("transformer")],
-    Discriminator(_kind),
+    Discriminator(kind_of_dims),
 ]
 
 
@@ -130,8 +139,8 @@ class OptimizerChanges(Table):
     eps: Number | None = None
 
 
-class SizeTable(Table):
-    """How one size of a workload is run, and, where the workload has a network, its shapes."""
+class RunTable(Table):
+    """How one size of a workload is run."""
 
     batch: PositiveInt = Field(description="samples of a step")
     steps_min: PositiveInt = Field(10, description="measure at least so many steps ...")
@@ -144,30 +153,35 @@ class SizeTable(Table):
     train_batches: int = Field(
         16, ge=STEPS, description="distinct batches, all on the device; the gate trains with five"
     )
-    data: Literal["digits", "sentences", "reviews", "noise"] = Field(
-        "noise", description="what it is run on; in noise there is nothing to be learned"
-    )
-    weights: Literal["seeded", "minilm"] = Field("seeded", description="what it starts from")
     quality_steps: Count | None = Field(None, description="steps of --quality")
     quality_lr: Number | None = Field(None, description="rate of --quality")
     target: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="held-out accuracy that --target trains to"
     )
-    dims: DimsTable | None = None
     optimizer: OptimizerChanges = OptimizerChanges()
 
 
-class OwnSize(SizeTable):
-    """A size of the user's own: a model with the dimensions that are to be bought for."""
+DataName = Literal["digits", "sentences", "reviews", "noise"]
+WeightsName = Literal["seeded", "minilm"]
 
-    model: Literal["cnn", "transformer"]
-    dims: DimsTable
 
-    @model_validator(mode="after")
-    def _of_the_model(self) -> OwnSize:
-        if (self.model == "cnn") != isinstance(self.dims, CnnTable):
-            raise ValueError(f"these dims are not those of a {self.model}")
-        return self
+class SizeTable(RunTable):
+    """A size of a reference workload, and, where that has a network, what it is."""
+
+    data: DataName = Field(
+        "noise", description="what it is run on; in noise there is nothing to be learned"
+    )
+    weights: WeightsName = Field("seeded", description="what it starts from")
+    dims: DimsTable | None = None
+
+    def shapes(self, _name: str) -> Dims | None:
+        return self.dims.dims() if self.dims else None
+
+    def data_source(self) -> Source:
+        return self.data
+
+    def weights_source(self) -> Source:
+        return self.weights
 
 
 class Workload(Table):
@@ -180,7 +194,7 @@ class Workload(Table):
 
 
 def read(path: Path, kind: type[T]) -> T:
-    """A file as ``kind``."""
+    """A file as ``kind``; what it names by a path is beside it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -190,7 +204,7 @@ def read(path: Path, kind: type[T]) -> T:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path.name} is not TOML: {error}") from error
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(given, context={FOLDER: path.parent.absolute()})
     except ValidationError as error:
         raise UsageError(f"{path.name}{explain(error, kind, text)}") from error
 
@@ -204,7 +218,7 @@ def explain(error: ValidationError, kind: type[Table], text: str) -> str:
     place: list[str] = []
     before: int | str = ""
     for part in first["loc"]:
-        if before != "dims":  # what follows it names the kind, not a key
+        if before not in UNIONS or part not in KINDS:  # what follows names the kind, not a key
             place.append(str(part))
         before = part
     line = line_of(text, place)

@@ -12,7 +12,7 @@ from bench.contract import EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue
-from workloads.spec import OwnSize
+from workloads.own.tables import ImagesTable, OwnSize, TextTable
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = pilot_options.TEMPLATE.read_text(encoding="utf-8")
@@ -39,6 +39,9 @@ def test_the_template_holds_every_key_there_is(tmp_path):
     sizes = given.size.values()
     assert set().union(*(one.model_fields_set for one in sizes)) == set(OwnSize.model_fields)
     assert {one.model for one in sizes} == {"cnn", "transformer"}
+    for kind in (TextTable, ImagesTable):
+        (data,) = (one.data for one in sizes if isinstance(one.data, kind))
+        assert data.model_fields_set == set(kind.model_fields)
 
 
 def test_the_committed_schema_is_the_models():
