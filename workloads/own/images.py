@@ -113,20 +113,16 @@ def _image(path: Path, dims: CnnDims) -> np.ndarray | str:
     """float32 [channels, image, image]: turned as the camera says, the middle square, resized; or
     why not.
     """
-    try:
-        from PIL import Image, ImageOps  # noqa: PLC0415  only who has image files needs it
-    except ImportError as error:
-        raise UsageError(
-            "image files are read by Pillow, which this environment does not have: `make venv` "
-            "anew, or bring an NPZ file"
-        ) from error
+    # Here: most pilots have no image files, and the process that measures should stay small.
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
+
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in EIGHT_BITS:
                 return f"more than 8 bits a channel (mode {image.mode})"
             turned = ImageOps.exif_transpose(image).convert(MODES[dims.channels])
             square = ImageOps.fit(turned, (dims.image, dims.image), Image.Resampling.BILINEAR)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return "neither a PNG nor a JPEG image"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"cannot be decoded: {error}"
