@@ -13,7 +13,7 @@ from jax import Array
 
 from backends.jax.attention import attend
 from backends.jax.parts import Parts, call
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 
 class Embeddings(nnx.Module):

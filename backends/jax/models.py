@@ -13,7 +13,8 @@ from flax import nnx
 from backends.jax.cnn import Cnn
 from backends.jax.encoder import Encoder
 from backends.layouts import Layout, fill
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, Dims
 
 LAYOUT = Layout(
     conv=(2, 3, 1, 0),

@@ -13,7 +13,8 @@ from keras import layers, ops
 
 from backends.attention import COMPOSED, fused
 from backends.keras.inside import layers_of
-from bench.contract import Cell, EncoderDims, Settings
+from bench.contract import Cell, Settings
+from bench.dims import EncoderDims
 
 
 def square(cell: Cell) -> bool:

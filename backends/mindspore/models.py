@@ -8,7 +8,8 @@ from mindspore import Parameter, Tensor, nn
 from backends.layouts import Layout, fill
 from backends.mindspore.cnn import Cnn
 from backends.mindspore.encoder import Encoder
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, Dims
 
 LAYOUT = Layout(
     names={

@@ -11,7 +11,8 @@ from mxnet.gluon import HybridBlock, Parameter
 from backends.layouts import Layout, fill
 from backends.mxnet.cnn import Cnn
 from backends.mxnet.encoder import Encoder
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, Dims
 
 LAYOUT = Layout(names={"norm": {"weight": "gamma", "bias": "beta"}})
 

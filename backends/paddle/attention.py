@@ -10,7 +10,8 @@ from typing import Any
 import paddle
 
 from backends.paddle.devices import DTYPES
-from bench.contract import Cell, EncoderDims, Settings
+from bench.contract import Cell, Settings
+from bench.dims import EncoderDims
 
 try:
     from paddle.nn.functional import sdpa

@@ -10,7 +10,8 @@ from paddle import nn
 from backends.layouts import Layout, fill
 from backends.paddle.cnn import Cnn
 from backends.paddle.encoder import Encoder
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, Dims
 
 LAYOUT = Layout(
     dense=(1, 0),

@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend
 
 from backends.attention import fused, unpadded
 from backends.torch.encoder import Encoder
-from bench.contract import Batches, Cell, EncoderDims, Settings
+from bench.contract import Batches, Cell, Settings
+from bench.dims import EncoderDims
 
 
 def apply(cell: Cell, model: nn.Module, batches: Batches) -> None:

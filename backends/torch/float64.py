@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from backends.torch import models, recompute
-from bench.contract import Batch, Dims
+from bench.contract import Batch
+from bench.dims import Dims
 from workloads import SizeSpec, batches
 
 Arrays = dict[str, np.ndarray]

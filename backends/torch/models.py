@@ -13,7 +13,7 @@ from torch import nn
 
 from backends.torch.cnn import Cnn
 from backends.torch.encoder import Encoder
-from bench.contract import CnnDims, Dims
+from bench.dims import CnnDims, Dims
 
 
 def make(dims: Dims) -> nn.Module:

@@ -19,7 +19,8 @@ import numpy as np
 
 from backends.torch import float64
 from bench import safetensors
-from bench.contract import Batch, BenchError, CnnDims, Dims, ParityError
+from bench.contract import Batch, BenchError, ParityError
+from bench.dims import CnnDims, Dims
 from workloads import SizeSpec, batches, numpy_forward, tensors, weights
 
 Arrays = dict[str, np.ndarray]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 from workloads import synthetic, weights
 
 BATCH = 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import CnnDims, Dims
+from bench.dims import CnnDims, Dims
 from tests.contract.asking import ROOT, python, selected
 from workloads import catalogue, flops
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import contract
-from bench.contract import BenchError, Cell, CnnDims, EncoderDims, Optimizer, Program, Unsupported
+from bench.contract import BenchError, Cell, Optimizer, Program, Unsupported
+from bench.dims import CnnDims, EncoderDims
 from bench.rendezvous import HERE
 from tests.cells import CNN, cell
 

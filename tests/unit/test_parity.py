@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bench import parity
-from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program, TooSlow, Unsupported
+from bench.contract import BenchError, Cell, Optimizer, Program, TooSlow, Unsupported
+from bench.dims import CnnDims
 
 DIMS = CnnDims(image=8, channels=1, classes=2, stem="3x3", widths=(4,), blocks=(1,))
 # The largest logit is 2, and so is every loss: a relative error of 1e-5 is 2e-5 here.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, pilot_file, pilot_options
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue

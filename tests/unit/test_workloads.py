@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import workloads
-from bench.contract import CnnDims, EncoderDims
+from bench.dims import CnnDims, EncoderDims
 from bench.errors import UsageError
 from workloads import catalogue, flops, synthetic
 

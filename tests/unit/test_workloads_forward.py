@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import safetensors
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 from workloads import batches, catalogue, numpy_forward, prepare
 
 
