@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.dims import CnnDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -43,9 +43,15 @@ Weights = Mapping[str, np.ndarray]
 
 Batch = Mapping[str, np.ndarray]
 """``cnn``: image float32 [B, C, H, W], label int64 [B].
-``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B]."""
+``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B].
+``decoder``: ids int64 [B, S], label int64 [B, S], of each token the next one. Texts are packed one
+behind the other, so there is no padding: every token is real, and the loss is the mean over all."""
 
-INPUTS: Mapping[str, tuple[str, ...]] = {"cnn": ("image",), "transformer": ("ids", "mask")}
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "cnn": ("image",),
+    "transformer": ("ids", "mask"),
+    "decoder": ("ids",),
+}
 """Each model's inputs, in order: keys of its batches and names in its exported files."""
 
 
@@ -180,7 +186,10 @@ class Program:
         raise Unsupported(f"this program only trains; it cannot infer batch {index}")
 
     def logits(self) -> np.ndarray:
-        """The logits of the last ``infer``, float32 [B, classes], on the host (waits)."""
+        """The logits of the last ``infer``, float32, on the host (waits).
+
+        [B, classes], or a decoder's [B, S, vocab].
+        """
         raise Unsupported("this program only trains")
 
     def wait(self) -> None:

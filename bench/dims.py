@@ -38,10 +38,35 @@ class EncoderDims:
     ln_eps: float = 1e-12
 
 
-Dims = Union[CnnDims, EncoderDims]
+@dataclass(frozen=True)
+class DecoderDims:
+    """A decoder of Llama's layout; its head is its table of embeddings.
+
+    kv_heads: of keys and values, each of which serves heads / kv_heads queries. rope_theta: base of
+    the rotary angles. norm_eps: of every RMSNorm.
+    """
+
+    vocab: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    sequence: int
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+Dims = Union[CnnDims, EncoderDims, DecoderDims]
 
 
 def dims_of(value: Mapping[str, Any]) -> Dims:
     """From JSON, which knows no tuples."""
     made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return CnnDims(**made) if "widths" in made else EncoderDims(**made)
+    if "widths" in made:
+        return CnnDims(**made)
+    return DecoderDims(**made) if "kv_heads" in made else EncoderDims(**made)

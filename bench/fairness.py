@@ -258,6 +258,7 @@ def _data(dims: Dims) -> dict[str, np.ndarray]:
     """Random images, or made-up sentences."""
     if isinstance(dims, EncoderDims):
         return synthetic.tensors(dims)
+    assert isinstance(dims, CnnDims)  # no other model is in SHAPES
     rng = np.random.RandomState(0)
     count, shape = 32, (dims.channels, dims.image, dims.image)
     images = {

@@ -32,7 +32,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Mean tokens of a timed batch: as computed (padded), and the real ones among them."""
+    """Mean tokens of a timed batch: as computed (padded), and the real ones among them.
+
+    Without a mask there is no padding.
+    """
 
     padded: float
     real: float
@@ -40,13 +43,12 @@ class Tokens:
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Tokens | None:
         """None where there is no text."""
-        masks = [batch["mask"] for batch in batches if "mask" in batch]
-        if not masks:
+        texts = [batch for batch in batches if "ids" in batch]
+        if not texts:
             return None
-        return cls(
-            padded=float(np.mean([mask.size for mask in masks])),
-            real=float(np.mean([mask.sum() for mask in masks])),
-        )
+        real = [text["mask"].sum() if "mask" in text else text["ids"].size for text in texts]
+        padded = [text["ids"].size for text in texts]
+        return cls(padded=float(np.mean(padded)), real=float(np.mean(real)))
 
 
 def figures(

@@ -25,7 +25,8 @@ from bench.schedule import SCHEDULES
 from bench.score import TASKS, documents, musts
 from workloads import SIZES, catalogue, spec
 from workloads.catalogue import Catalogue
-from workloads.spec import Number, OwnSize, Table
+from workloads.spec import Number, OwnSize
+from workloads.tables import Table
 
 AUTO, DEFAULT = "auto", "default"
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -285,9 +285,9 @@ class Session:
         right = total = 0
         for index, batch in enumerate(held_out):
             self.program.infer(first + index)
-            guesses = self.program.logits().argmax(axis=1)
+            guesses = self.program.logits().argmax(axis=-1)
             right += int((guesses == batch["label"]).sum())
-            total += len(guesses)
+            total += guesses.size
         return right / total
 
     def _timed(self, column: str, work: Callable[[], T]) -> T:

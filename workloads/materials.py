@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bench import safetensors
-from bench.dims import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 from bench.errors import UsageError
 from workloads import (
     NOISE,
@@ -82,6 +82,10 @@ def _data(spec: SizeSpec) -> weights.Arrays:
         if not isinstance(dims, CnnDims):
             raise UsageError("data digits are images: they are for the model cnn")
         return digits.tensors(packages.fetch(), image=dims.image, channels=dims.channels)
+    if isinstance(dims, DecoderDims):
+        if spec.data == "sentences":
+            return synthetic.text(dims)
+        return reviews.packed(packages.fetch(), sequence=dims.sequence)
     encoder = _encoder(dims, spec.data)
     if spec.data == "sentences":
         return synthetic.tensors(encoder)
@@ -90,5 +94,5 @@ def _data(spec: SizeSpec) -> weights.Arrays:
 
 def _encoder(dims: Dims, what: str) -> EncoderDims:
     if not isinstance(dims, EncoderDims):
-        raise UsageError(f"{what} is text: it is for the model transformer")
+        raise UsageError(f"{what} is for the model transformer")
     return dims

@@ -14,21 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, Tag, ValidationError, model_validator
 
-from bench.dims import CnnDims, EncoderDims
 from bench.errors import UsageError
 from bench.parity import STEPS
+from workloads.tables import TABLES, DimsTable, Table
 
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -37,73 +27,6 @@ HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 T = TypeVar("T", bound="Table")
-
-
-class Table(BaseModel):
-    """No key is unknown, and no type is guessed: ``batch = true`` is not 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class CnnTable(Table):
-    """A residual network."""
-
-    image: PositiveInt = Field(description="pixels of an image's side")
-    channels: PositiveInt
-    classes: PositiveInt
-    stem: Literal["3x3", "7x7"] = Field(description="7x7: ImageNet's, with pooling")
-    widths: list[PositiveInt] = Field(description="channels of each stage", min_length=1)
-    blocks: list[PositiveInt] = Field(description="residual blocks of each stage", min_length=1)
-    bottleneck: bool = False
-    bn_eps: PositiveFloat = 1e-5
-    bn_momentum: PositiveFloat = Field(0.1, description="weight of the new batch")
-
-    @model_validator(mode="after")
-    def _stages(self) -> CnnTable:
-        if len(self.widths) != len(self.blocks):
-            raise ValueError("widths and blocks must be equally long")
-        return self
-
-    def dims(self) -> CnnDims:
-        given = self.model_dump()
-        return CnnDims(**{**given, "widths": tuple(self.widths), "blocks": tuple(self.blocks)})
-
-
-class EncoderTable(Table):
-    """A BERT-layout encoder with a pooler and a classifier."""
-
-    vocab: PositiveInt
-    positions: PositiveInt = Field(description="longest sequence that the weights allow")
-    types: PositiveInt
-    layers: PositiveInt
-    width: PositiveInt
-    heads: PositiveInt
-    ffn: PositiveInt = Field(description="width of the feed-forward layer")
-    classes: PositiveInt
-    sequence: PositiveInt = Field(description="tokens of a sample, padding included")
-    ln_eps: PositiveFloat = 1e-12
-
-    @model_validator(mode="after")
-    def _fits(self) -> EncoderTable:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.sequence > self.positions:
-            raise ValueError(f"sequence {self.sequence} is longer than positions")
-        return self
-
-    def dims(self) -> EncoderDims:
-        return EncoderDims(**self.model_dump())
-
-
-def _kind(given: Any) -> str:
-    names = given if isinstance(given, Mapping) else {}
-    return "cnn" if {"widths", "image", "stem"} & set(names) else "transformer"
-
-
-DimsTable = Annotated[
-    Annotated[CnnTable, Tag("cnn")] | Annotated[EncoderTable, Tag("transformer")],
-    Discriminator(_kind),
-]
 
 
 class OptimizerTable(Table):
@@ -157,13 +80,13 @@ class SizeTable(Table):
 class OwnSize(SizeTable):
     """A size of the user's own: a model with the dimensions that are to be bought for."""
 
-    model: Literal["cnn", "transformer"]
+    model: Literal["cnn", "transformer", "decoder"]
     dims: DimsTable
 
     @model_validator(mode="after")
     def _of_the_model(self) -> OwnSize:
-        if (self.model == "cnn") != isinstance(self.dims, CnnTable):
-            raise ValueError(f"these dims are not those of a {self.model}")
+        if not isinstance(self.dims, TABLES[self.model]):
+            raise ValueError(f"these dims are not those of a {self.model}")  # noqa: TRY004  pydantic's word
         return self
 
 
@@ -171,7 +94,7 @@ class Workload(Table):
     """One workload: its models, and its sizes by name."""
 
     about: str = ""
-    models: list[Literal["cnn", "transformer"]] = Field(min_length=1)
+    models: list[Literal["cnn", "transformer", "decoder"]] = Field(min_length=1)
     optimizer: OptimizerTable | None = None
     size: dict[str, SizeTable] = Field(min_length=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bench.figures import Times, Tokens, figures
@@ -111,3 +112,11 @@ def test_steps_that_were_not_timed_singly_leave_their_columns_empty():
     times = Times(block_steps=4, block_ns=[S // 2])
     found = figures(cell(), times, known=KNOWN, tokens=None)
     assert set(found) == {"samples_per_s", "steps", "tflops"}
+
+
+def test_text_without_a_mask_has_no_padding():
+    ids = np.ones((2, 8), np.int64)
+    assert Tokens.of([{"ids": ids, "label": ids}]) == Tokens(padded=16.0, real=16.0)
+    mask = np.array([[1, 1, 0, 0]])
+    assert Tokens.of([{"ids": mask, "mask": mask}]) == Tokens(padded=4.0, real=2.0)
+    assert Tokens.of([{"image": ids}]) is None
