@@ -135,6 +135,9 @@ class Encoder(nnx.Module):
         self.pooler = Pooler(parts)
         self.classifier = parts.linear(dims.width, dims.classes)
 
+    def attentions(self) -> list[Any]:
+        return [layer.attention.self for layer in self.encoder.layer]
+
     def __call__(self, ids: Array, mask: Array) -> Array:
         real = mask.astype(bool)[:, None, None, :]  # broadcast over heads and query positions
         return self.classifier(self.pooler(self.encoder(self.embeddings(ids), real)))

@@ -230,10 +230,10 @@ def test_flops_of_the_tiny_encoder_by_hand():
     assert flops.per_sample(dims, training=False) == 2 * 3_412_096
 
 
-# Products of the tiny decoder, sequence 32, width 64, 4 heads of 16 that share 2, ffn 176, two layers:
+# Products of the tiny decoder, sequence 32, width 64, 4 heads of 16 that share 2, ffn 176:
 #   query and output, key and value  32 * (2 * 64*64 + 2 * 64*32) =   393,216
 #   attention, two products          2 * 32*32*64                 =   131,072
-#   gate, up and down                3 * 32*64*176                = 1,081,344, so 1,605,632 a layer
+#   gate, up and down                3 * 32*64*176                = 1,081,344, each 1,605,632
 #   head                             32*64*512                    = 1,048,576
 #   in all                                                        = 4,259,840
 def test_flops_of_the_tiny_decoder_by_hand():
