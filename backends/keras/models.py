@@ -1,4 +1,4 @@
-"""The two networks as Keras's users write them: functional models of stock layers, channels last.
+"""The networks as Keras's users write them: functional models of stock layers, channels last.
 
 Of stock layers only, so that a ``.keras`` file of them loads in safe mode without custom objects.
 They run under each of Keras's engines. Layers carry the canonical names, with dashes for dots,
@@ -12,11 +12,12 @@ import keras
 import numpy as np
 
 from backends.keras.cnn import cnn
+from backends.keras.decoder import decoder
 from backends.keras.encoder import encoder
 from backends.keras.recompute import Around, plain
 from backends.layouts import Layout, fill
 from bench.contract import Weights
-from bench.dims import CnnDims, Dims
+from bench.dims import CnnDims, DecoderDims, Dims
 
 NORM = {"weight": "gamma", "bias": "beta"}
 MOVING = {"running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -26,6 +27,7 @@ LAYOUT = Layout(
     names={
         "conv": {"weight": "kernel"},
         "norm": {**NORM, **MOVING},
+        "rms_norm": {"weight": "scale"},
         "embedding": {"weight": "embeddings"},
         "dense": {"weight": "kernel"},
     },
@@ -33,13 +35,16 @@ LAYOUT = Layout(
 
 
 def make(dims: Dims, *, square: bool = False, around: Around = plain) -> keras.Model:
-    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32.
+    """Image [B, H, W, C], or ids and mask int32 [B, S] -> logits [B, classes], float32; of the
+    decoder ids -> [B, S, vocab].
 
-    square: the mask becomes one of each query, [B, S, S]. around: what to put around each encoder
-    layer and each residual block.
+    square: the mask becomes one of each query, [B, S, S]. around: what to put around each layer of
+    the encoder and decoder and each residual block.
     """
     if isinstance(dims, CnnDims):
         return cnn(dims, around=around)
+    if isinstance(dims, DecoderDims):
+        return decoder(dims, around=around)
     return encoder(dims, length=dims.sequence, square=square, around=around)
 
 

@@ -10,6 +10,9 @@ Tensor = Any  # a KerasTensor while a model is described
 
 
 def classify(x: Tensor, classes: int, name: str) -> Tensor:
-    """Logits in float32 whatever the policy, as Keras's guide to mixed precision has it."""
-    logits = layers.Dense(classes, name=name)(x)
-    return layers.Activation("linear", dtype="float32", name="logits")(logits)
+    return logits(layers.Dense(classes, name=name)(x))
+
+
+def logits(x: Tensor) -> Tensor:
+    """In float32 whatever the policy, as Keras's guide to mixed precision has it."""
+    return layers.Activation("linear", dtype="float32", name="logits")(x)
