@@ -32,7 +32,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Mean tokens of a timed batch: as computed (padded), and the real ones among them.
+    """Mean tokens of a timed step, of all processes: as computed (padded), and the real ones.
 
     Without a mask there is no padding.
     """
@@ -65,8 +65,8 @@ def figures(
     row["samples_per_s" if cell.trains else "infer_samples_per_s"] = rate
     row["steps" if cell.trains else "infer_steps"] = len(times.block_ns) * times.block_steps
     if tokens:
-        row["tokens_per_s"] = steps_per_s * tokens.padded * cell.world_size
-        row["real_tokens_per_s"] = steps_per_s * tokens.real * cell.world_size
+        row["tokens_per_s"] = steps_per_s * tokens.padded
+        row["real_tokens_per_s"] = steps_per_s * tokens.real
     if cell.mode != "eager" and "first_step_s" in known:
         # Tracers and lazy compilers work inside the first step; what is left of it is their time.
         row["compile_s"] = max(0.0, known["first_step_s"] - 1 / steps_per_s)
