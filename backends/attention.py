@@ -16,7 +16,7 @@ HALF = ("bf16", "fp16")
 def fused(cell: Cell) -> bool:
     """Whether the tuned track asks for NVIDIA's fused kernel where the framework would not."""
     tuned = cell.track == "tuned" and cell.device == "cuda"
-    return tuned and cell.model == "transformer" and cell.precision in HALF
+    return tuned and cell.model != "cnn" and cell.precision in HALF
 
 
 def unpadded(batches: Batches) -> bool:

@@ -1,8 +1,9 @@
 """Weight layouts as data: from the canonical names and shapes to a framework's own.
 
 The models of every adapter carry the canonical attribute names (``layer1.0.conv1``,
-``encoder.layer.0.attention.self.query``), so a framework differs in little: how it calls a
-layer's parameters, and which way round its kernels lie. That is a ``Layout``.
+``encoder.layer.0.attention.self.query``, ``model.layers.0.self_attn.q_proj``), so a framework
+differs in little: how it calls a layer's parameters, and which way round its kernels lie. That is a
+``Layout``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from bench.contract import Weights
 KINDS = (
     ("conv", r"(conv\d*|downsample\.0)\.weight$"),
     ("norm", r"(bn\d*|downsample\.1|LayerNorm)\.(weight|bias|running_mean|running_var)$"),
-    ("embedding", r"_embeddings\.weight$"),
+    ("rms_norm", r"(_layernorm|\.norm)\.weight$"),
+    ("embedding", r"(_embeddings|\.embed_tokens)\.weight$"),
     ("dense", r"\.weight$"),
     ("bias", r"\.bias$"),
 )
@@ -39,7 +41,7 @@ class Layout:
 
 
 def kind(name: str) -> str:
-    """conv, norm, embedding, dense or bias."""
+    """conv, norm, rms_norm, embedding, dense or bias."""
     return next(kind for kind, pattern in KINDS if re.search(pattern, name))
 
 

@@ -28,10 +28,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 import numpy as np
 
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -42,9 +43,15 @@ Weights = Mapping[str, np.ndarray]
 
 Batch = Mapping[str, np.ndarray]
 """``cnn``: image float32 [B, C, H, W], label int64 [B].
-``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B]."""
+``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B].
+``decoder``: ids int64 [B, S], label int64 [B, S], of each token the next one. Texts are packed one
+behind the other, so there is no padding: every token is real, and the loss is the mean over all."""
 
-INPUTS: Mapping[str, tuple[str, ...]] = {"cnn": ("image",), "transformer": ("ids", "mask")}
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "cnn": ("image",),
+    "transformer": ("ids", "mask"),
+    "decoder": ("ids",),
+}
 """Each model's inputs, in order: keys of its batches and names in its exported files."""
 
 
@@ -80,46 +87,6 @@ class TooSlow(BenchError):
 NODES = "nodes"  # the setting of a cell on several machines: how many
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
 """What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
-
-
-@dataclass(frozen=True)
-class CnnDims:
-    """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
-
-    image: int
-    channels: int
-    classes: int
-    stem: str
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    bottleneck: bool = False
-    bn_eps: float = 1e-5
-    bn_momentum: float = 0.1  # weight of the new batch, PyTorch's convention
-
-
-@dataclass(frozen=True)
-class EncoderDims:
-    """A BERT-layout encoder with a pooler (tanh) and a classifier on the first token."""
-
-    vocab: int
-    positions: int
-    types: int
-    layers: int
-    width: int
-    heads: int
-    ffn: int
-    classes: int
-    sequence: int
-    ln_eps: float = 1e-12
-
-
-Dims = Union[CnnDims, EncoderDims]
-
-
-def dims_of(value: Mapping[str, Any]) -> Dims:
-    """From JSON, which knows no tuples."""
-    made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return CnnDims(**made) if "widths" in made else EncoderDims(**made)
 
 
 @dataclass(frozen=True)
@@ -219,7 +186,10 @@ class Program:
         raise Unsupported(f"this program only trains; it cannot infer batch {index}")
 
     def logits(self) -> np.ndarray:
-        """The logits of the last ``infer``, float32 [B, classes], on the host (waits)."""
+        """The logits of the last ``infer``, float32, on the host (waits).
+
+        [B, classes], or a decoder's [B, S, vocab].
+        """
         raise Unsupported("this program only trains")
 
     def wait(self) -> None:

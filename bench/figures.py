@@ -32,7 +32,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Mean tokens of a timed batch: as computed (padded), and the real ones among them."""
+    """Mean tokens of a timed step, of all processes: as computed (padded), and the real ones.
+
+    Without a mask there is no padding.
+    """
 
     padded: float
     real: float
@@ -40,13 +43,12 @@ class Tokens:
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Tokens | None:
         """None where there is no text."""
-        masks = [batch["mask"] for batch in batches if "mask" in batch]
-        if not masks:
+        texts = [batch for batch in batches if "ids" in batch]
+        if not texts:
             return None
-        return cls(
-            padded=float(np.mean([mask.size for mask in masks])),
-            real=float(np.mean([mask.sum() for mask in masks])),
-        )
+        real = [text["mask"].sum() if "mask" in text else text["ids"].size for text in texts]
+        padded = [text["ids"].size for text in texts]
+        return cls(padded=float(np.mean(padded)), real=float(np.mean(real)))
 
 
 def figures(
@@ -63,8 +65,8 @@ def figures(
     row["samples_per_s" if cell.trains else "infer_samples_per_s"] = rate
     row["steps" if cell.trains else "infer_steps"] = len(times.block_ns) * times.block_steps
     if tokens:
-        row["tokens_per_s"] = steps_per_s * tokens.padded * cell.world_size
-        row["real_tokens_per_s"] = steps_per_s * tokens.real * cell.world_size
+        row["tokens_per_s"] = steps_per_s * tokens.padded
+        row["real_tokens_per_s"] = steps_per_s * tokens.real
     if cell.mode != "eager" and "first_step_s" in known:
         # Tracers and lazy compilers work inside the first step; what is left of it is their time.
         row["compile_s"] = max(0.0, known["first_step_s"] - 1 / steps_per_s)

@@ -97,9 +97,8 @@ def _check_sizes(request: Request, planned: Collection[str]) -> None:
     own = request.catalogue.own
     for size in request.sizes:
         if size in own and size not in planned:
-            raise UsageError(
-                f"size {size} is a {own[size].model}: add --workload {own[size].model}"
-            )
+            home = request.catalogue.home(own[size].model)
+            raise UsageError(f"size {size} is a {own[size].model}: add --workload {home}")
 
 
 Planned = tuple[Cell, SizeSpec, str | None]
@@ -108,6 +107,7 @@ Planned = tuple[Cell, SizeSpec, str | None]
 def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Iterator[Planned]:
     found = entry(backend)
     known = request.catalogue
+    of_model = cache(known.of_model)
     spec_of = cache(known.size)  # reading and checking a spec for every cell takes longest
     for workload in request.workloads:
         axes = _axes(request, backend, found, workload)
@@ -134,7 +134,7 @@ def _cells(request: Request, backend: str, entry: Callable[[str], Entry]) -> Ite
                 refused = refused or _apart(cell, found, request.nodes)
                 cell = replace(cell, settings={**cell.settings, NODES: str(request.nodes)})
             if cell.size in known.own:
-                own = {SPEC: catalogue.digest(spec_of(cell.model, cell.model, cell.size))}
+                own = {SPEC: catalogue.digest(of_model(cell.model, cell.size))}
                 cell = replace(cell, settings={**cell.settings, **own})
             yield cell, spec, refused
 

@@ -71,7 +71,8 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument(
         "--workload",
         default=PILOT,
-        help=f"default: {PILOT}; capability asks what a backend can do beside being fast",
+        help=f"default: {PILOT}; llm trains a decoder; capability asks what a backend can do beside"
+        " being fast",
     )
     choice.add_argument(
         "--capability", default="all", help="of the workload capability; default: all"

@@ -26,7 +26,8 @@ from bench.score import TASKS, documents, musts
 from workloads import SIZES, catalogue, spec
 from workloads.catalogue import Catalogue
 from workloads.own.tables import OwnSize
-from workloads.spec import Number, Table
+from workloads.spec import Number
+from workloads.tables import Table
 
 AUTO, DEFAULT = "auto", "default"
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -22,12 +22,12 @@ from bench.contract import (
     Batch,
     Batches,
     Cell,
-    CnnDims,
     ParityError,
     Program,
     Settings,
     Unsupported,
 )
+from bench.dims import CnnDims
 from bench.figures import Times, Tokens, figures
 from bench.job import Job
 from workloads import flops
@@ -270,9 +270,9 @@ class Session:
         right = total = 0
         for index, batch in enumerate(held_out):
             self.program.infer(first + index)
-            guesses = self.program.logits().argmax(axis=1)
+            guesses = self.program.logits().argmax(axis=-1)
             right += int((guesses == batch["label"]).sum())
-            total += len(guesses)
+            total += guesses.size
         return right / total
 
     def _timed(self, column: str, work: Callable[[], T]) -> T:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.contract import Cell, CnnDims, Optimizer
+from bench.contract import Cell, Optimizer
+from bench.dims import CnnDims
 
 CNN = CnnDims(image=32, channels=3, classes=10, stem="3x3", widths=(16, 32), blocks=(1, 2))
 

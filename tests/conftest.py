@@ -20,10 +20,8 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests one of pytest's processes has to run: a file's, for they share its fixtures. Those
-    of the contract take minutes and share none; where some do, they say so themselves.
-
-    The slow ones come first, and what mostly waits runs beside what computes.
+    """A file's tests run in one of pytest's processes, for they share its fixtures. Those of the
+    contract take minutes and share none; where some do, they say so themselves.
     """
     for item in items:
         if "contract" not in item.path.parts:

@@ -15,7 +15,11 @@ import numpy as np
 
 from bench.contract import Batch, Batches
 
-KEYS = {"cnn": ("image", "label"), "transformer": ("ids", "mask", "label")}
+KEYS = {
+    "cnn": ("image", "label"),
+    "transformer": ("ids", "mask", "label"),
+    "decoder": ("ids", "label"),
+}
 """What a batch of each model holds, see ``bench.contract.Batch``."""
 
 Data = Mapping[str, np.ndarray]

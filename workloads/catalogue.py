@@ -3,7 +3,7 @@
 A spec has ``models``, ``[size.NAME]`` with the run's figures and, where the workload has a
 network of its own, ``[size.NAME.dims]`` and ``[optimizer]``, of which a size may change keys in
 ``[size.NAME.optimizer]``. A spec without dims (``export``) runs the models of other specs and takes
-shapes and optimizer from the spec that has the model's name.
+shapes and optimizer from the model's home: the first spec that trains it.
 
 Errors are ``UsageError`` (bench.errors): an unknown name, a size that is not there, a spec
 with a key, a type or a value that makes no sense.
@@ -43,7 +43,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Of all workloads, the training ones first."""
-        order = ("cnn", "transformer", "export")
+        order = ("cnn", "transformer", "llm", "export")
         found = {path.stem for path in workloads.FOLDER.glob("*.toml")}
         return tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
 
@@ -55,6 +55,21 @@ class Catalogue:
         """The models that a workload runs."""
         return tuple(self._spec(workload).models)
 
+    def home(self, model: str) -> str:
+        """The workload that trains a model, and whose spec has its network."""
+        for name in self.names():
+            if self._spec(name).optimizer is not None and model in self.models(name):
+                return name
+        raise UsageError(f"no workload trains the model {model}")
+
+    def sizes_of(self, model: str) -> tuple[str, ...]:
+        """The sizes that are there of a model."""
+        return tuple(self._spec(self.home(model)).size)
+
+    def of_model(self, model: str, size: str) -> SizeSpec:
+        """The spec of a model and size, as its own workload has it."""
+        return self.size(self.home(model), model, size)
+
     def has(self, model: str, size: str) -> bool:
         """Whether a model may have a size: the user's own are of one model each."""
         return size not in self.own or self.own[size].model == model
@@ -65,7 +80,7 @@ class Catalogue:
             raise unknown(f"model of workload {workload}", model, self.models(workload))
         table = self._table(workload, size)
         run = {name: getattr(table, name) for name in _fields(Run)}
-        network = self._network(workload if table.dims else model, size)
+        network = self._network(workload if table.dims else self.home(model), size)
         return SizeSpec(**run, **{name: getattr(network, name) for name in _fields(Network)})
 
     def _network(self, workload: str, size: str) -> Network:
@@ -89,8 +104,9 @@ class Catalogue:
 
     def _changes(self, workload: str, size: str) -> Iterator[OptimizerChanges]:
         """A size's own, on top of those of a large network where the user gives none."""
-        if size in self.own:
-            yield self._spec(workload).size[CAREFUL].optimizer
+        sizes = self._spec(workload).size
+        if size in self.own and CAREFUL in sizes:
+            yield sizes[CAREFUL].optimizer
         yield self._table(workload, size).optimizer
 
     def _table(self, workload: str, size: str) -> SizeTable | OwnSize:
@@ -98,7 +114,7 @@ class Catalogue:
         if size not in self.sizes():
             raise unknown("size", size, self.sizes())
         if own := self.own.get(size):
-            if own.model == workload:
+            if self.home(own.model) == workload:
                 return own
             return sizes[USUAL if USUAL in sizes else next(iter(sizes))]
         if size not in sizes:
@@ -114,6 +130,7 @@ class Catalogue:
 
 REFERENCE = Catalogue()
 names, models, size = REFERENCE.names, REFERENCE.models, REFERENCE.size
+of_model, sizes_of = REFERENCE.of_model, REFERENCE.sizes_of
 
 
 def digest(network: Network) -> str:

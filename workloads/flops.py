@@ -9,12 +9,15 @@ embedding look-ups are left out, so the figure is the same for every framework.
 
 from __future__ import annotations
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
 
 def per_sample(dims: Dims, *, training: bool) -> int:
     """Operations for one sample; training is 3 x forward (the backward pass needs 2 x)."""
-    products = _cnn(dims) if isinstance(dims, CnnDims) else _encoder(dims)
+    if isinstance(dims, CnnDims):
+        products = _cnn(dims)
+    else:
+        products = _decoder(dims) if isinstance(dims, DecoderDims) else _encoder(dims)
     return 2 * products * (3 if training else 1)
 
 
@@ -59,3 +62,14 @@ def _encoder(dims: EncoderDims) -> int:
     dense = 4 * s * w * w + 2 * s * w * dims.ffn  # query, key, value, output; the two of the ffn
     attention = 2 * s * s * w  # query x key, scores x value; all heads together
     return dims.layers * (dense + attention) + w * w + w * dims.classes
+
+
+def _decoder(dims: DecoderDims) -> int:
+    """Attention is counted whole, as is usual (PaLM, arXiv:2204.02311, appendix B), though a causal
+    mask hides half of it and a kernel may leave that half out.
+    """
+    s, w = dims.sequence, dims.width
+    projections = 2 * w * w + 2 * w * dims.kv_heads * dims.head_width  # q and output; k and v
+    dense = s * (projections + 3 * w * dims.ffn)  # gate, up and down
+    attention = 2 * s * s * w  # query x key, scores x value; all heads together
+    return dims.layers * (dense + attention) + s * w * dims.vocab

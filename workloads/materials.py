@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bench import safetensors
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 from bench.errors import UsageError
 from workloads import (
     NOISE,
@@ -108,6 +108,10 @@ def _reference_data(name: str, dims: Dims) -> weights.Arrays:
     if name == "digits":
         cnn = _cnn(dims, name)
         return digits.tensors(packages.fetch(), image=cnn.image, channels=cnn.channels)
+    if isinstance(dims, DecoderDims):
+        if name == "sentences":
+            return synthetic.text(dims)
+        return reviews.packed(packages.fetch(), sequence=dims.sequence)
     encoder = _encoder(dims, name)
     if name == "sentences":
         return synthetic.tensors(encoder)
@@ -122,5 +126,5 @@ def _cnn(dims: Dims, what: str) -> CnnDims:
 
 def _encoder(dims: Dims, what: str) -> EncoderDims:
     if not isinstance(dims, EncoderDims):
-        raise UsageError(f"{what} is text: it is for the model transformer")
+        raise UsageError(f"{what} is for the model transformer")
     return dims

@@ -1,4 +1,4 @@
-"""Both models once more, in plain numpy and float64: the check of the reference itself.
+"""The models once more, in plain numpy and float64: the check of the reference itself.
 
 Written from the description of the networks, not from any framework's code, so that an error
 in the PyTorch models does not become the reference. Slow, and only as general as the traces
@@ -12,14 +12,16 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from bench.contract import Batch, CnnDims, Dims, EncoderDims
+from bench.contract import Batch
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
 Arrays = Mapping[str, np.ndarray]
 Unit = Callable[..., np.ndarray]
 
 
 def logits(dims: Dims, weights: Arrays, batch: Batch, *, training: bool = False) -> np.ndarray:
-    """float64 [B, classes]; ``training`` normalises by the batch's own statistics.
+    """float64 [B, classes], or a decoder's [B, S, vocab]; ``training`` normalises by the batch's
+    own statistics.
 
     Raises KeyError where a weight is missing.
     """
@@ -30,12 +32,15 @@ def logits(dims: Dims, weights: Arrays, batch: Batch, *, training: bool = False)
     }
     if isinstance(dims, CnnDims):
         return _cnn(dims, wide, batch["image"].astype(np.float64), training=training)
+    if isinstance(dims, DecoderDims):
+        return _decoder(dims, wide, batch["ids"])
     words = weights["embeddings.word_embeddings.weight"][batch["ids"]].astype(np.float64)
     return _encoder(dims, wide, words, batch["mask"])
 
 
 def cross_entropy(logits: np.ndarray, label: np.ndarray) -> float:
-    """Mean over the samples of -log softmax(logits)[label]."""
+    """Mean over the samples, or over all tokens, of -log softmax(logits)[label]."""
+    logits, label = logits.reshape(-1, logits.shape[-1]), label.reshape(-1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(shifted).sum(axis=1))
     return float(np.mean(log_total - shifted[np.arange(len(label)), label]))
@@ -151,3 +156,50 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2))
     result: np.ndarray = x * 0.5 * (1 + np.asarray(erf, dtype=np.float64))
     return result
+
+
+def _decoder(dims: DecoderDims, w: Arrays, ids: np.ndarray) -> np.ndarray:
+    """[B, S] -> [B, S, vocab], one layer after the other."""
+
+    def norm(x: np.ndarray, at: str) -> np.ndarray:
+        size = np.sqrt((x**2).mean(axis=-1, keepdims=True) + dims.norm_eps)
+        result: np.ndarray = x / size * w[f"{at}.weight"]
+        return result
+
+    table = w["model.embed_tokens.weight"]
+    x = table[ids]
+    for layer in range(dims.layers):
+        at = f"model.layers.{layer}"
+        given = norm(x, f"{at}.input_layernorm")
+        q, k, v, out = (w[f"{at}.self_attn.{part}_proj.weight"] for part in "qkvo")
+        x = x + _causal(dims, given @ q.T, given @ k.T, given @ v.T) @ out.T
+        given = norm(x, f"{at}.post_attention_layernorm")
+        gate, up, down = (w[f"{at}.mlp.{part}_proj.weight"] for part in ("gate", "up", "down"))
+        opened = given @ gate.T
+        x = x + (opened / (1 + np.exp(-opened)) * (given @ up.T)) @ down.T
+    result: np.ndarray = norm(x, "model.norm") @ table.T
+    return result
+
+
+def _causal(dims: DecoderDims, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Each query head by itself: query i looks at keys 0 to i of the head that it shares."""
+    d, shared = dims.head_width, dims.heads // dims.kv_heads
+    future = np.triu(np.ones((q.shape[1], q.shape[1]), dtype=bool), k=1)
+    mixed = []
+    for head in range(dims.heads):
+        own, theirs = (slice(one * d, (one + 1) * d) for one in (head, head // shared))
+        query, key = (_turned(dims, x) for x in (q[..., own], k[..., theirs]))
+        scores = np.where(future, -np.inf, query @ key.swapaxes(-1, -2) / math.sqrt(d))
+        parts = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        mixed.append(parts / parts.sum(axis=-1, keepdims=True) @ v[..., theirs])
+    return np.concatenate(mixed, axis=-1)
+
+
+def _turned(dims: DecoderDims, x: np.ndarray) -> np.ndarray:
+    """Rotary positions (arXiv:2104.09864) on [B, S, d]: the pair (x[i], x[i + d/2]), as Llama's
+    weights are published at Hugging Face, as a complex number times exp(1j * place / theta^(2i/d)).
+    """
+    half = x.shape[-1] // 2
+    angles = np.outer(np.arange(x.shape[1]), dims.rope_theta ** (-np.arange(half) / half))
+    pairs = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angles)
+    return np.concatenate([pairs.real, pairs.imag], axis=-1)

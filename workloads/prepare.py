@@ -44,7 +44,7 @@ def ensure(model: str, size: str) -> Prepared:
     UsageError where something is missing that the user can bring, and where a made file is not
     the one that the committed trace belongs to.
     """
-    spec, trace = catalogue.size(model, model, size), trace_path(model, size)
+    spec, trace = catalogue.of_model(model, size), trace_path(model, size)
     made = materials(model, size, spec)
     try:
         expected = json.loads(trace.read_text(encoding="utf-8"))
@@ -52,7 +52,8 @@ def ensure(model: str, size: str) -> Prepared:
         raise UsageError(
             f"no reference trace for {model} {size} ({error}): `make reference` makes it"
         ) from error
-    exported = exported_weights(made, head_path(model, size) if spec.learns else None)
+    has_head = weights.has_head(model, learns=spec.learns)
+    exported = exported_weights(made, head_path(model, size) if has_head else None)
     _compare(made / WEIGHTS, expected["weights_sha256"])
     _compare(made / DATA, expected["data_sha256"])
     _compare(exported, expected["export"]["weights_sha256"])
@@ -64,7 +65,8 @@ def own(model: str, size: str, spec: SizeSpec, *, torch: Path) -> Prepared:
     made = materials(model, size, spec)
     _check_gate(made / DATA, spec)
     found = reference.ensure(model, size, spec, made=made, torch=torch)
-    exported = exported_weights(made, found / reference.HEAD if spec.learns else None)
+    has_head = weights.has_head(model, learns=spec.learns)
+    exported = exported_weights(made, found / reference.HEAD if has_head else None)
     return Prepared(made / WEIGHTS, exported, made / DATA, found / reference.TRACE)
 
 

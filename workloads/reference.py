@@ -78,12 +78,13 @@ def write(
 
 def commit(model: str, size: str, *, torch: Path) -> None:
     """Make the trace and the head of a reference workload anew, where they are committed."""
-    spec = catalogue.size(model, model, size)
+    spec = catalogue.of_model(model, size)
     made = materials.materials(model, size, spec)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write(folder, model, size, spec, made=made, torch=torch, show=True)
-        head = head_path(model, size) if spec.learns else None
+        has_head = weights.has_head(model, learns=spec.learns)
+        head = head_path(model, size) if has_head else None
         if head:
             head.parent.mkdir(exist_ok=True)
             shutil.copy(folder / HEAD, head)
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     try:
         for model in asked.model or weights.HEADS:
-            for size in asked.size or workloads.SIZES:
+            for size in asked.size or catalogue.sizes_of(model):
                 commit(model, size, torch=asked.torch)
     except BenchError as error:
         sys.stderr.write(f"{error}\n")

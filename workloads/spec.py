@@ -14,22 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, Tag, ValidationError
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import Dims
 from bench.errors import UsageError
 from bench.parity import STEPS
 from workloads import Source
+from workloads.tables import TABLES, DimsTable, Table
 
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -38,81 +29,13 @@ HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 UNIONS = ("dims", "data")
-KINDS = ("cnn", "transformer", "name", "table of text", "table of images")
+KINDS = (*TABLES, "name", "table of text", "table of images")
 """Tags of what these keys may hold."""
 
 FOLDER = "folder"
 """Of the file that is read, for those validators that place other files."""
 
 T = TypeVar("T", bound="Table")
-
-
-class Table(BaseModel):
-    """No key is unknown, and no type is guessed: ``batch = true`` is not 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class CnnTable(Table):
-    """A residual network."""
-
-    image: PositiveInt = Field(description="pixels of an image's side")
-    channels: PositiveInt
-    classes: PositiveInt
-    stem: Literal["3x3", "7x7"] = Field(description="7x7: ImageNet's, with pooling")
-    widths: list[PositiveInt] = Field(description="channels of each stage", min_length=1)
-    blocks: list[PositiveInt] = Field(description="residual blocks of each stage", min_length=1)
-    bottleneck: bool = False
-    bn_eps: PositiveFloat = 1e-5
-    bn_momentum: PositiveFloat = Field(0.1, description="weight of the new batch")
-
-    @model_validator(mode="after")
-    def _stages(self) -> CnnTable:
-        if len(self.widths) != len(self.blocks):
-            raise ValueError("widths and blocks must be equally long")
-        return self
-
-    def dims(self) -> CnnDims:
-        given = self.model_dump()
-        return CnnDims(**{**given, "widths": tuple(self.widths), "blocks": tuple(self.blocks)})
-
-
-class EncoderTable(Table):
-    """A BERT-layout encoder with a pooler and a classifier."""
-
-    vocab: PositiveInt
-    positions: PositiveInt = Field(description="longest sequence that the weights allow")
-    types: PositiveInt
-    layers: PositiveInt
-    width: PositiveInt
-    heads: PositiveInt
-    ffn: PositiveInt = Field(description="width of the feed-forward layer")
-    classes: PositiveInt
-    sequence: PositiveInt = Field(description="tokens of a sample, padding included")
-    ln_eps: PositiveFloat = 1e-12
-
-    @model_validator(mode="after")
-    def _fits(self) -> EncoderTable:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.sequence > self.positions:
-            raise ValueError(f"sequence {self.sequence} is longer than positions")
-        return self
-
-    def dims(self) -> EncoderDims:
-        return EncoderDims(**self.model_dump())
-
-
-def kind_of_dims(given: Any) -> str:
-    names = set(given) if isinstance(given, Mapping) else set()
-    images = set(CnnTable.model_fields) - set(EncoderTable.model_fields)
-    return "cnn" if images & names else "transformer"
-
-
-DimsTable = Annotated[
-    Annotated[CnnTable, Tag("cnn")] | Annotated[EncoderTable, Tag("transformer")],
-    Discriminator(kind_of_dims),
-]
 
 
 class OptimizerTable(Table):
@@ -188,7 +111,7 @@ class Workload(Table):
     """One workload: its models, and its sizes by name."""
 
     about: str = ""
-    models: list[Literal["cnn", "transformer"]] = Field(min_length=1)
+    models: list[Literal["cnn", "transformer", "decoder"]] = Field(min_length=1)
     optimizer: OptimizerTable | None = None
     size: dict[str, SizeTable] = Field(min_length=1)
 

@@ -1,20 +1,24 @@
-"""Made-up sentences with a rule that an encoder can learn, for sizes that fetch nothing; and noise
-of the sizes that only compute.
+"""Made-up text with a rule that can be learned, for sizes that fetch nothing; and noise of those
+that only compute.
 
-A sentence is [CLS], words, [SEP] and padding. Its class shows only in its words: at least two
-of them, and about a quarter, come from the class's own words, none from the other class's.
+An encoder's sentence is [CLS], words, [SEP] and padding. Its class shows only in its words: at
+least two of them, and about a quarter, come from the class's own words, none from the other
+class's. In a decoder's text about half of the words follow from the one before, and the others from
+nothing.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
+from workloads.packing import cut
 
 PAD, CLS, SEP, FIRST_WORD = 0, 1, 2, 10
 WORDS_PER_CLASS = 40
 SHORTEST = 6  # words in a sentence
 OWN_PART = 0.25
+FOLLOWING_PART = 0.5
 COUNTS = {"train": 2048, "test": 512}
 NOISE = {"train": 64, "test": 64}
 """Samples of noise: batches of more repeat them, which costs nothing that is measured."""
@@ -48,13 +52,31 @@ def _sentence(dims: EncoderDims, label: int, rng: np.random.RandomState) -> np.n
     return ids
 
 
+def text(dims: DecoderDims) -> dict[str, np.ndarray]:
+    """train.* and test.* of ids and label int64 [N, sequence]; each word has its follower."""
+    rng = np.random.RandomState(0)
+    after = rng.permutation(dims.vocab)
+    result = {}
+    for split, count in COUNTS.items():
+        words = rng.randint(dims.vocab, size=count * dims.sequence + 1).astype(np.int64)
+        follows = rng.random_sample(len(words)) < FOLLOWING_PART
+        for place in np.flatnonzero(follows[1:]) + 1:
+            words[place] = after[words[place - 1]]
+        result[f"{split}.ids"], result[f"{split}.label"] = cut(words, sequence=dims.sequence)
+    return result
+
+
 def noise(dims: Dims) -> dict[str, np.ndarray]:
     """train.* and test.* without any rule. Images float32 [N, C, H, W] of standard normal pixels;
-    ids int64 [N, sequence] of any words, without padding, and the mask of ones.
+    ids int64 [N, sequence] of any words, without padding, and the encoder's mask of ones.
     """
     rng = np.random.RandomState(0)
     result: dict[str, np.ndarray] = {}
     for split, count in NOISE.items():
+        if isinstance(dims, DecoderDims):
+            words = rng.randint(dims.vocab, size=count * dims.sequence + 1).astype(np.int64)
+            result[f"{split}.ids"], result[f"{split}.label"] = cut(words, sequence=dims.sequence)
+            continue
         if isinstance(dims, CnnDims):
             image = (count, dims.channels, dims.image, dims.image)
             result[f"{split}.image"] = rng.standard_normal(image).astype(np.float32)

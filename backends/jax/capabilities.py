@@ -17,7 +17,8 @@ from backends.jax import models
 from backends.jax.programs import DTYPES, Training
 from backends.jax.split import Split, arrays
 from bench.capabilities import Flexible
-from bench.contract import INPUTS, Batch, Cell, EncoderDims, Program, Weights
+from bench.contract import INPUTS, Batch, Cell, Program, Weights
+from bench.dims import EncoderDims
 
 STATE = "state"
 COMPILED = "/jax/core/compile/backend_compile_duration"

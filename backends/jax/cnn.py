@@ -12,7 +12,7 @@ from flax import nnx
 from jax import Array
 
 from backends.jax.parts import Parts, call
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 
 
 def shorten(downsample: nnx.List | None, x: Array) -> Array:

@@ -13,7 +13,7 @@ from jax import Array
 
 from backends.jax.attention import attend
 from backends.jax.parts import Parts, call
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 
 class Embeddings(nnx.Module):
@@ -134,6 +134,9 @@ class Encoder(nnx.Module):
         self.encoder = Layers(parts)
         self.pooler = Pooler(parts)
         self.classifier = parts.linear(dims.width, dims.classes)
+
+    def attentions(self) -> list[Any]:
+        return [layer.attention.self for layer in self.encoder.layer]
 
     def __call__(self, ids: Array, mask: Array) -> Array:
         real = mask.astype(bool)[:, None, None, :]  # broadcast over heads and query positions

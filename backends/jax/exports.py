@@ -14,7 +14,8 @@ from jax import Array
 from jax.export import Exported
 
 from backends.jax.programs import Arrays, Inference, channels_last
-from bench.contract import INPUTS, Cell, EncoderDims, Settings
+from bench.contract import INPUTS, Cell, Settings
+from bench.dims import EncoderDims
 
 FILES = {"onnx": "model.onnx", "native": "model.stablehlo"}
 WEIGHTS = "weights.npz"

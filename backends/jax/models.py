@@ -1,4 +1,4 @@
-"""The two networks, and how the canonical weights get into them.
+"""The networks, and how the canonical weights get into them.
 
 Nothing is initialised: the weight file replaces every value.
 """
@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from backends.jax.cnn import Cnn
+from backends.jax.decoder import Decoder
 from backends.jax.encoder import Encoder
 from backends.layouts import Layout, fill
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
 LAYOUT = Layout(
     conv=(2, 3, 1, 0),
@@ -22,10 +24,12 @@ LAYOUT = Layout(
         "conv": {"weight": "kernel"},
         "dense": {"weight": "kernel"},
         "embedding": {"weight": "embedding"},
+        "rms_norm": {"weight": "scale"},
         "norm": {"weight": "scale", "running_mean": "mean", "running_var": "var"},
     },
 )
 """Flax keeps kernels as HWIO and (in, out)."""
+KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decoder}
 
 
 def make(dims: Dims, weights: Weights, *, dtype: Any = None) -> nnx.Module:
@@ -33,7 +37,7 @@ def make(dims: Dims, weights: Weights, *, dtype: Any = None) -> nnx.Module:
 
     dtype: the compute type; None: float32.
     """
-    kind: Any = Cnn if isinstance(dims, CnnDims) else Encoder
+    kind = KINDS[type(dims)]
     # Traced, not run: initialisers run one by one would each be compiled, 14 s and more in all.
     graph, state = nnx.split(nnx.eval_shape(lambda: kind(dims, dtype=dtype)))
     variables = {".".join(map(str, path)): one for path, one in nnx.to_flat_state(state)}

@@ -1,4 +1,4 @@
-"""The layers of both networks, made in one compute type."""
+"""The layers of all networks, made in one compute type."""
 
 from __future__ import annotations
 
@@ -50,11 +50,14 @@ class Parts:
         conv = self.conv(inputs, width, size=1, stride=stride)
         return nnx.List([conv, self.batch_norm(width)])
 
-    def linear(self, inputs: int, outputs: int) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, **self.types)
+    def linear(self, inputs: int, outputs: int, *, use_bias: bool = True) -> nnx.Linear:
+        return nnx.Linear(inputs, outputs, use_bias=use_bias, **self.types)
 
     def embed(self, rows: int) -> nnx.Embed:
         return nnx.Embed(rows, self.dims.width, **self.types)
 
     def layer_norm(self) -> nnx.LayerNorm:
         return nnx.LayerNorm(self.dims.width, epsilon=self.dims.ln_eps, **self.types)
+
+    def rms_norm(self) -> nnx.RMSNorm:
+        return nnx.RMSNorm(self.dims.width, epsilon=self.dims.norm_eps, **self.types)

@@ -152,7 +152,7 @@ class Training(Inference):
         state = (self.params, self.rest, self.moments)
         if recompute.asked(self.cell):
             facts.update(recompute.facts(self.step, *state, *self.shapes))
-        if self.cell.model == "transformer" and self.gradients:  # it is traced already
+        if self.cell.model != "cnn" and self.gradients:  # it is traced already
             facts["attention"] = attention.kernel(self.step.trace(*state, *self.shapes).jaxpr)
         return facts
 

@@ -16,7 +16,8 @@ from flax import linen as nn
 from flax import nnx
 
 from backends.jax.programs import Training
-from bench.contract import Batches, Cell, CnnDims, Program
+from bench.contract import Batches, Cell, Program
+from bench.dims import CnnDims
 
 MODELS = {"cnn": "flax examples/imagenet ResNet50"}
 MISSING = {"transformer": "flax has no public encoder left: transformers dropped its own with 5.0"}

@@ -1,4 +1,5 @@
-"""Activation checkpointing: ``nnx.remat`` around each layer of the encoder, each block of the CNN.
+"""Activation checkpointing: ``nnx.remat`` around each layer of the encoder and of the decoder, each
+block of the CNN.
 
 As flax's documentation writes it. It carries what a block changes, BatchNorm's running statistics,
 out of the first pass only. The setting ``recompute=on``.

@@ -48,7 +48,7 @@ def _precision(cell: Cell) -> str | None:
     if cell.precision not in POLICIES:
         return f"Keras has no dtype policy for precision {cell.precision!r}"
     on_jax = cell.device == "cpu" and cell.settings.get("keras_backend", "jax") == "jax"
-    if cell.precision == "fp16" and cell.model == "transformer" and on_jax:
+    if cell.precision == "fp16" and cell.model != "cnn" and on_jax:
         return "XLA on a CPU has no F16_F16_F32 product, which Keras's attention on jax asks for"
     return None
 

@@ -13,7 +13,8 @@ from keras import layers, ops
 
 from backends.attention import COMPOSED, fused
 from backends.keras.inside import layers_of
-from bench.contract import Cell, EncoderDims, Settings
+from bench.contract import Cell, Settings
+from bench.dims import DecoderDims, EncoderDims
 
 
 def square(cell: Cell) -> bool:
@@ -33,6 +34,8 @@ def real(mask: Any, *, square: bool) -> Any:
 
 
 def facts(cell: Cell, model: keras.Model) -> Settings:
+    if isinstance(cell.dims, DecoderDims):
+        return {"attention": OF_DECODER[keras.backend.backend()](cell, cell.dims)}
     found = (one for one in layers_of(model) if type(one) is layers.MultiHeadAttention)
     layer = next(found, None)
     if layer is None or not isinstance(cell.dims, EncoderDims):
@@ -75,4 +78,45 @@ def _tensorflow(_layer: Any, _cell: Cell, _dims: EncoderDims) -> str:
     return COMPOSED
 
 
+def _causal_jax(cell: Cell, dims: DecoderDims) -> str:
+    """Of a trace of the function that the decoder calls."""
+    import jax  # noqa: PLC0415  # not there under the other engines
+
+    from backends.jax import attention  # noqa: PLC0415  # imports jax
+
+    query, key = (
+        jax.ShapeDtypeStruct(shape, keras.config.dtype_policy().compute_dtype)
+        for shape in _shapes(cell, dims)
+    )
+
+    def call(query: Any, key: Any, value: Any) -> Any:
+        return ops.dot_product_attention(query, key, value, is_causal=True)
+
+    return attention.kernel(jax.make_jaxpr(call)(query, key, key))
+
+
+def _causal_torch(cell: Cell, dims: DecoderDims) -> str:
+    """Keras repeats the keys and values that queries share, and leaves the rest to torch."""
+    import torch  # noqa: PLC0415  # not there under the other engines
+
+    from backends.torch import attention  # noqa: PLC0415  # imports torch
+
+    (batch, length, heads, width), _ = _shapes(cell, dims)
+    kind = {"dtype": getattr(torch, keras.config.dtype_policy().compute_dtype)}
+    where = "cpu" if cell.device == "cpu" else "cuda"
+    query = torch.empty(batch, heads, length, width, **kind, device=where, requires_grad=True)
+    return attention.kernel(query, None, is_causal=True)
+
+
+def _shapes(cell: Cell, dims: DecoderDims) -> list[tuple[int, ...]]:
+    """Of queries, and of keys and values."""
+    heads = (dims.heads, dims.kv_heads)
+    return [(cell.batch, dims.sequence, count, dims.head_width) for count in heads]
+
+
+def _causal_tensorflow(_cell: Cell, _dims: DecoderDims) -> str:
+    return COMPOSED
+
+
+OF_DECODER = {"jax": _causal_jax, "torch": _causal_torch, "tensorflow": _causal_tensorflow}
 ASKED = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}

@@ -13,7 +13,8 @@ from backends.keras import models
 from backends.keras.engines import engine
 from backends.keras.programs import Training, how, inputs_of, place
 from bench.capabilities import Flexible
-from bench.contract import Batch, Cell, EncoderDims, Program, Unsupported, Weights
+from bench.contract import Batch, Cell, Program, Unsupported, Weights
+from bench.dims import EncoderDims
 
 FILE = "model.keras"
 

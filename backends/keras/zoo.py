@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 
 MODELS = {
     "cnn": "keras.applications.ResNet50",

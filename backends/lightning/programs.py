@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from backends.stepwise import Pause, Stepwise
+from backends.torch import models
 from backends.torch import programs as torch_programs
 from backends.torch.precision import dtypes, product
 from backends.torch.programs import device, place
@@ -40,7 +40,7 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         inputs, label = batch
-        return F.cross_entropy(self(*inputs), label)
+        return models.loss(self(*inputs), label)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch_programs.optimizer(self.asked, self, fused=self.fused)

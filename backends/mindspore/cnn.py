@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 
 
 class BasicBlock(nn.Cell):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 MASKED = -10000.0  # added to the scores of padding, as MindSpore's BERT does: exp gives exactly 0
 

@@ -14,7 +14,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from mindspore import Tensor, nn, ops
 
 from backends.mindspore import models
-from bench.contract import INPUTS, Cell, EncoderDims, Settings
+from bench.contract import INPUTS, Cell, Settings
+from bench.dims import EncoderDims
 
 FILES = {"onnx": "model.onnx", "native": "model.mindir"}
 

@@ -1,14 +1,18 @@
-"""The two networks, and how the canonical weights get into them."""
+"""The networks, and how the canonical weights get into them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
 from backends.layouts import Layout, fill
 from backends.mindspore.cnn import Cnn
+from backends.mindspore.decoder import Decoder
 from backends.mindspore.encoder import Encoder
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
 LAYOUT = Layout(
     names={
@@ -23,8 +27,12 @@ LAYOUT = Layout(
 )
 
 
+KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decoder}
+
+
 def make(dims: Dims) -> nn.Cell:
-    return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+    made: nn.Cell = KINDS[type(dims)](dims)
+    return made
 
 
 def load_weights(model: nn.Cell, weights: Weights) -> None:

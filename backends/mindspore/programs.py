@@ -109,8 +109,8 @@ class Training(Inference):
         if not facts:
             return facts
         facts["optimizer"] = type(self.optimizer).__name__
-        if self.cell.model == "transformer":
-            facts["attention"] = COMPOSED  # by the encoder itself: the fused operator is Ascend's
+        if self.cell.model != "cnn":
+            facts["attention"] = COMPOSED  # by the model itself: the fused operator is Ascend's
         if self.scaler is not None:
             facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
         facts.update(recompute.facts(self.model))

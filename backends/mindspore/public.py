@@ -5,7 +5,8 @@ from __future__ import annotations
 from mindcv.models import resnet50
 
 from backends.mindspore.programs import Training
-from bench.contract import Batches, Cell, CnnDims, Program
+from bench.contract import Batches, Cell, Program
+from bench.dims import CnnDims
 
 MODELS = {"cnn": "mindcv.models.resnet50"}
 MISSING = {

@@ -1,7 +1,7 @@
 """Activation checkpointing: a block keeps its inputs only and runs again in the backward pass.
 
-As MindSpore documents it, by ``Cell.recompute``: each layer of the encoder, each residual block of
-the CNN. The setting ``recompute=on``.
+As MindSpore documents it, by ``Cell.recompute``: each layer of the encoder and of the decoder, each
+residual block of the CNN. The setting ``recompute=on``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from mindspore import Tensor, nn, ops
 
 from backends import answers
 from backends.mindspore.cnn import BasicBlock, Bottleneck
+from backends.mindspore.decoder import DecoderLayer
 from backends.mindspore.encoder import Layer
 from bench.contract import Cell, Settings
 
-BLOCKS = (Layer, BasicBlock, Bottleneck)
+BLOCKS = (Layer, DecoderLayer, BasicBlock, Bottleneck)
 AGAIN = "again"
 """Attribute of a block: whether its next pass in training is the one that recomputes."""
 SEEN = "recomputed"

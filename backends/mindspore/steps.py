@@ -23,7 +23,10 @@ def step(
     criterion = nn.CrossEntropyLoss()
 
     def loss(label: Tensor, *inputs: Tensor) -> Tensor:
-        value = criterion(model(*inputs), label)
+        logits = model(*inputs)
+        if label.ndim > 1:  # of text: the mean over all of its tokens
+            logits, label = logits.reshape(-1, logits.shape[-1]), label.reshape(-1)
+        value = criterion(logits, label)
         return value if scaler is None else scaler.scale(value)
 
     weights = update.parameters

@@ -92,8 +92,8 @@ def effective(cell: Cell) -> Settings:
         "onednn": features.is_enabled("MKLDNN"),
         **precision.effective(cell),
     }
-    if cell.trains and cell.model == "transformer":
-        facts["attention"] = COMPOSED  # by the encoder itself
+    if cell.trains and cell.model != "cnn":
+        facts["attention"] = COMPOSED  # by the model itself
     if _openblas.exists():
         facts["openblas_threads"] = ctypes.CDLL(str(_openblas)).openblas_get_num_threads()
     return facts

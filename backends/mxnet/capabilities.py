@@ -15,7 +15,8 @@ from backends.mxnet import models
 from backends.mxnet.encoder import ANY
 from backends.mxnet.programs import Training, place
 from bench.capabilities import Flexible
-from bench.contract import Batch, Cell, EncoderDims, Program, Unsupported, Weights
+from bench.contract import Batch, Cell, Program, Unsupported, Weights
+from bench.dims import EncoderDims
 
 PARAMETERS, STATES = "net.params", "trainer.states"
 

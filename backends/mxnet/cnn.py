@@ -10,7 +10,7 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 
 
 class BasicBlock(HybridBlock):

@@ -11,7 +11,7 @@ from typing import Any
 from mxnet.gluon import HybridBlock, nn
 
 from backends.mxnet.cnn import sequential
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 MASKED = 1e9  # subtracted from a padded score: exp() of what is left is 0
 ANY = 0

@@ -14,7 +14,8 @@ from onnx import TensorProto, checker, helper
 
 from backends.mxnet.precision import NAMES, context
 from backends.mxnet.programs import Inference
-from bench.contract import INPUTS, Cell, CnnDims, Settings
+from bench.contract import INPUTS, Cell, Settings
+from bench.dims import CnnDims
 
 NATIVE = "model"
 SYMBOL, PARAMS = f"{NATIVE}-symbol.json", f"{NATIVE}-0000.params"

@@ -16,7 +16,8 @@ from mxnet.gluon import HybridBlock
 
 from backends.mxnet.precision import context
 from backends.mxnet.programs import Training, place
-from bench.contract import Batches, Cell, CnnDims, EncoderDims, Program
+from bench.contract import Batches, Cell, Program
+from bench.dims import CnnDims, EncoderDims
 
 MODELS = {
     "cnn": "gluoncv.model_zoo.resnet50_v1b",

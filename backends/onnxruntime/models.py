@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from backends.onnxruntime.graph import Graph
-from bench.contract import CnnDims, Dims, EncoderDims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, Dims, EncoderDims
 
 OPSET = 20  # the first with Gelu, and what torch's exporter writes
 IR_VERSION = 10  # the IR that belongs to opset 20; readers refuse files that are newer than they

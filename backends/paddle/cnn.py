@@ -8,7 +8,7 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 
 
 class BasicBlock(nn.Layer):

@@ -9,7 +9,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 
 class Embeddings(nn.Layer):

@@ -16,13 +16,8 @@ import paddle2onnx
 from paddle import nn
 from paddle.static import InputSpec
 
-from bench.contract import (
-    INPUTS,
-    BenchError,
-    Cell,
-    CnnDims,
-    Settings,
-)
+from bench.contract import INPUTS, BenchError, Cell, Settings
+from bench.dims import CnnDims
 
 ONNX = "model.onnx"
 GRAPH, WEIGHTS = "model.json", "model.pdiparams"

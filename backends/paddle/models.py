@@ -1,16 +1,20 @@
-"""The two networks, and how the canonical weights get into them.
+"""The networks, and how the canonical weights get into them.
 
 Initialisers are Paddle's own and of no consequence: ``load_weights`` replaces every value.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from paddle import nn
 
 from backends.layouts import Layout, fill
 from backends.paddle.cnn import Cnn
+from backends.paddle.decoder import Decoder
 from backends.paddle.encoder import Encoder
-from bench.contract import CnnDims, Dims, Weights
+from bench.contract import Weights
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
 LAYOUT = Layout(
     dense=(1, 0),
@@ -18,8 +22,12 @@ LAYOUT = Layout(
 )
 
 
+KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decoder}
+
+
 def make(dims: Dims) -> nn.Layer:
-    return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+    made: nn.Layer = KINDS[type(dims)](dims)
+    return made
 
 
 def load_weights(model: nn.Layer, weights: Weights) -> None:

@@ -11,7 +11,8 @@ from paddle.vision.models.resnet import BottleneckBlock
 from paddlenlp.transformers import BertConfig, BertForSequenceClassification
 
 from backends.paddle.programs import Training
-from bench.contract import Batches, Cell, CnnDims, EncoderDims, Program
+from bench.contract import Batches, Cell, Program
+from bench.dims import CnnDims, EncoderDims
 
 MODELS = {
     "cnn": "paddle.vision.models.resnet50",

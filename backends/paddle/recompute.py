@@ -1,7 +1,7 @@
 """Activation checkpointing: a block keeps its inputs only and runs again in the backward pass.
 
-As Paddle documents it, by fleet's ``recompute``: each layer of the encoder, each residual block of
-the CNN. The setting ``recompute=on``.
+As Paddle documents it, by fleet's ``recompute``: each layer of the encoder and of the decoder, each
+residual block of the CNN. The setting ``recompute=on``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from paddle.distributed.fleet.utils import recompute
 
 from backends import answers
 from backends.paddle.cnn import BasicBlock, Bottleneck
+from backends.paddle.decoder import DecoderLayer
 from backends.paddle.encoder import EncoderLayer
 from bench.contract import Cell, Settings
 
-BLOCKS = (EncoderLayer, BasicBlock, Bottleneck)
+BLOCKS = (EncoderLayer, DecoderLayer, BasicBlock, Bottleneck)
 SEEN = "recomputed"
 """Attribute of a block that has run again in a backward pass."""
 

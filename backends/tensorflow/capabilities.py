@@ -12,7 +12,8 @@ from safetensors.tensorflow import load_file
 from backends.keras import models as keras_models
 from backends.tensorflow.programs import Training, place
 from bench.capabilities import Flexible
-from bench.contract import INPUTS, Batch, Cell, EncoderDims, Program, Unsupported, Weights
+from bench.contract import INPUTS, Batch, Cell, Program, Unsupported, Weights
+from bench.dims import EncoderDims
 
 
 def save(program: Program, folder: Path) -> None:

@@ -130,6 +130,8 @@ def gradient(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Gradi
     def computed(inputs: Tensors, label: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             losses = cross_entropy(label, model(inputs, training=True))
+            if losses.shape.rank > 1:  # a sample's loss is the mean over its tokens
+                losses = tf.reduce_mean(losses, axis=1)
             loss = tf.nn.compute_average_loss(losses)  # over the whole batch
             scaled = optimizer.scale_loss(loss)
         return loss, tape.gradient(scaled, model.trainable_variables)

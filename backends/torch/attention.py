@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend
 
 from backends.attention import fused, unpadded
 from backends.torch.encoder import Encoder
-from bench.contract import Batches, Cell, EncoderDims, Settings
+from bench.contract import Batches, Cell, Settings
+from bench.dims import DecoderDims, EncoderDims
 
 
 def apply(cell: Cell, model: nn.Module, batches: Batches) -> None:
@@ -22,7 +23,9 @@ def apply(cell: Cell, model: nn.Module, batches: Batches) -> None:
 
 
 def facts(cell: Cell, model: nn.Module, *, dtype: torch.dtype, where: torch.device) -> Settings:
-    """dtype: of the products. Nothing for a network without our encoder."""
+    """dtype: of the products. Nothing for a network without our encoder or decoder."""
+    if isinstance(cell.dims, DecoderDims) and cell.trains:
+        return {"attention": _of_decoder(cell, cell.dims, dtype=dtype, where=where)}
     encoder = next((one for one in model.modules() if isinstance(one, Encoder)), None)
     if encoder is None or not isinstance(cell.dims, EncoderDims):
         return {}
@@ -36,12 +39,27 @@ def facts(cell: Cell, model: nn.Module, *, dtype: torch.dtype, where: torch.devi
     return found
 
 
-def kernel(query: Tensor, mask: Tensor | None) -> str:
+def _of_decoder(cell: Cell, dims: DecoderDims, *, dtype: torch.dtype, where: torch.device) -> str:
+    query, key = (
+        torch.empty(
+            (cell.batch, heads, dims.sequence, dims.head_width),
+            dtype=dtype,
+            device=where,
+            requires_grad=True,
+        )
+        for heads in (dims.heads, dims.kv_heads)
+    )
+    return kernel(query, None, key=key, is_causal=True, enable_gqa=True)
+
+
+def kernel(query: Tensor, mask: Tensor | None, *, key: Tensor | None = None, **how: bool) -> str:
     """``flash``, ``efficient``, ``cudnn`` or ``math``, of tensors [B, heads, S, width of a head].
 
-    By the function that scaled_dot_product_attention itself asks; the public ones,
-    ``can_use_flash_attention`` and its like, tell neither a CPU's kernel nor the order of choice.
+    key: where it is not as the query; how: as scaled_dot_product_attention is called. By the
+    function that it asks itself; the public ones, ``can_use_flash_attention`` and its like, tell
+    neither a CPU's kernel nor the order of choice.
     """
     ask = torch._fused_sdp_choice  # noqa: SLF001  see above
-    choice = ask(query, query, query, attn_mask=mask)
+    key = query if key is None else key
+    choice = ask(query, key, key, attn_mask=mask, **how)
     return str(SDPBackend(choice).name).removesuffix("_ATTENTION").lower()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 
 
 class Embeddings(nn.Module):

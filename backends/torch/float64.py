@@ -1,4 +1,4 @@
-"""The two networks in float64, as the reference runs them."""
+"""The networks in float64, as the reference runs them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from backends.torch import models, recompute
-from bench.contract import Batch, Dims
+from bench.contract import Batch
+from bench.dims import Dims
 from workloads import SizeSpec, batches
 
 Arrays = dict[str, np.ndarray]
@@ -62,7 +62,7 @@ def losses(
         columns = [*inputs(batch), torch.from_numpy(batch["label"])]
         total = 0.0
         for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
-            loss = F.cross_entropy(net(*given), label) / parts
+            loss = models.loss(net(*given), label) / parts
             loss.backward()
             total += loss.item()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""The two networks, and how the canonical weights get into them.
+"""The networks, and how the canonical weights get into them.
 
 Initialisers are PyTorch's own and of no consequence: ``load_weights`` replaces every value.
 """
@@ -9,15 +9,24 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from backends.torch.cnn import Cnn
+from backends.torch.decoder import Decoder
 from backends.torch.encoder import Encoder
-from bench.contract import CnnDims, Dims
+from bench.dims import CnnDims, DecoderDims, Dims
 
 
 def make(dims: Dims) -> nn.Module:
-    return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+    if isinstance(dims, CnnDims):
+        return Cnn(dims)
+    return Decoder(dims) if isinstance(dims, DecoderDims) else Encoder(dims)
+
+
+def loss(logits: Tensor, label: Tensor) -> Tensor:
+    """The mean over the samples, or over all tokens: logits [..., classes], label [...]."""
+    return F.cross_entropy(logits.flatten(0, -2), label.flatten())
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:

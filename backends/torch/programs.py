@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from backends.torch import attention, batchnorm, cuda_graphs, recompute
+from backends.torch import attention, batchnorm, cuda_graphs, models, recompute
 from backends.torch.precision import dtypes
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -142,7 +141,7 @@ class Training(Inference):
         self.optimizer.zero_grad()
         with self.autocast:
             logits = self.forward(*inputs)
-            loss = F.cross_entropy(logits, label)
+            loss = models.loss(logits, label)
         if self.scaler is None:
             loss.backward()
             self.optimizer.step()

@@ -13,7 +13,8 @@ from transformers import (
 )
 
 from backends.torch.programs import Training, device, memory_format
-from bench.contract import Batches, Cell, CnnDims, EncoderDims, Program
+from bench.contract import Batches, Cell, Program
+from bench.dims import CnnDims, EncoderDims
 
 MODELS = {
     "cnn": "transformers.ResNetForImageClassification",

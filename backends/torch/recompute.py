@@ -1,7 +1,7 @@
 """Activation checkpointing: a block keeps its inputs only and runs again in the backward pass.
 
-As torch.utils.checkpoint documents it, without re-entrance: each layer of the encoder, each
-residual block of the CNN. The setting ``recompute=on``.
+As torch.utils.checkpoint documents it, without re-entrance: each layer of the encoder and of the
+decoder, each residual block of the CNN. The setting ``recompute=on``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from backends.torch.cnn import BasicBlock, Bottleneck
+from backends.torch.decoder import DecoderLayer
 from backends.torch.encoder import Layer
 from bench.contract import Cell, Settings
 
-BLOCKS = (Layer, BasicBlock, Bottleneck)
+BLOCKS = (Layer, DecoderLayer, BasicBlock, Bottleneck)
 
 
 def apply(cell: Cell, model: nn.Module) -> None:

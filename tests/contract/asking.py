@@ -68,10 +68,10 @@ def run_tiny(backend: str, *arguments: str, out: Path) -> subprocess.CompletedPr
 
 def cell(backend: str, model: str, **changes: Any) -> Cell:
     """The tiny cell of a model that trains; ``format=...`` makes it one that exports."""
-    spec = catalogue.size(model, model, "tiny")
+    spec, home = catalogue.of_model(model, "tiny"), catalogue.REFERENCE.home(model)
     made = Cell(
         backend=backend,
-        workload="export" if changes.get("format") else model,
+        workload="export" if changes.get("format") else home,
         model=model,
         size="tiny",
         device="cpu",

@@ -14,10 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.contract import INPUTS
+from bench.dims import CnnDims, DecoderDims, Dims, dims_of
 from workloads import synthetic, weights
 
 BATCH = 2
+
+
+def model_of(dims: Dims) -> str:
+    if isinstance(dims, CnnDims):
+        return "cnn"
+    return "decoder" if isinstance(dims, DecoderDims) else "transformer"
 
 
 def samples(dims: Dims) -> dict[str, np.ndarray]:
@@ -28,21 +35,19 @@ def samples(dims: Dims) -> dict[str, np.ndarray]:
 def torch_counts(dims: Dims) -> list[float]:
     """FlopCounterMode over real operators, which on the meta device compute nothing."""
     import torch  # each counter runs where only its own framework is
-    from torch.nn import functional as F
     from torch.utils.flop_counter import FlopCounterMode
 
     from backends.torch import models
 
     given = samples(dims)
-    names = ("image",) if isinstance(dims, CnnDims) else ("ids", "mask")
     network = models.make(dims).to("meta")
-    inputs = [torch.from_numpy(given[name]).to("meta") for name in names]
+    inputs = [torch.from_numpy(given[name]).to("meta") for name in INPUTS[model_of(dims)]]
     label = torch.from_numpy(given["label"]).to("meta")
     forward, training = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with forward, torch.no_grad():
         network.eval()(*inputs)
     with training:
-        F.cross_entropy(network.train()(*inputs), label).backward()
+        models.loss(network.train()(*inputs), label).backward()
     return [counter.get_total_flops() / BATCH for counter in (forward, training)]
 
 
@@ -55,8 +60,7 @@ def jax_counts(dims: Dims) -> list[float]:
     from backends.jax.split import Split, arrays
 
     given = samples(dims)
-    name = "cnn" if isinstance(dims, CnnDims) else "transformer"
-    cell: Any = SimpleNamespace(model=name, dims=dims)
+    cell: Any = SimpleNamespace(model=model_of(dims), dims=dims)
     model = models.make(dims, weights.seeded(dims, name="counted"))
     split, state = Split(model), arrays(model)
     inputs, label = place(cell, given), jax.numpy.array(given["label"].astype(np.int32))
@@ -69,9 +73,8 @@ COUNTERS = {"torch": torch_counts, "jax": jax_counts}
 
 
 def main(argv: list[str]) -> None:
-    raw = json.loads(Path(argv[1]).read_text(encoding="utf-8"))
-    kind: Any = CnnDims if "widths" in raw else EncoderDims
-    sys.stdout.write("\n" + json.dumps(COUNTERS[argv[0]](kind(**raw))) + "\n")
+    dims = dims_of(json.loads(Path(argv[1]).read_text(encoding="utf-8")))
+    sys.stdout.write("\n" + json.dumps(COUNTERS[argv[0]](dims)) + "\n")
 
 
 if __name__ == "__main__":

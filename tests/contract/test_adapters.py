@@ -17,13 +17,16 @@ from backends.registry import BACKENDS
 from tests.contract.asking import THREADS, Question, Result, answers, cell, fine, selected
 
 MODELS = ("cnn", "transformer")
+TRAINED = (*MODELS, "decoder")
 
 # cnn, tiny: stem 3*16*9 + 2*16 = 464; layer 1: 2*(16*16*9 + 32) = 4672; layer 2: 16*32*9
 # + 32*32*9 + 16*32 + 3*64 = 14528; layer 3: 32*64*9 + 64*64*9 + 32*64 + 3*128 = 57728;
 # fc 64*10 + 10 = 650.
 # transformer, tiny: embeddings (1000 + 64 + 2)*64 + 128 = 68352; a layer 4*(64*64 + 64) + 128
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
-PARAMETERS = {"cnn": 78_042, "transformer": 172_610}
+# decoder, tiny: embeddings 512*64 = 32768; a layer 2*64*64 + 2*64*32 + 3*64*176 + 2*64 = 46208,
+# twice; the last norm 64.
+PARAMETERS = {"cnn": 78_042, "transformer": 172_610, "decoder": 125_248}
 
 NOBODYS = {
     "int8 training": "int8",
@@ -64,7 +67,7 @@ def of(backend: str, *values: str) -> object:
 
 backends = pytest.mark.parametrize("backend", [of(name) for name in selected()])
 trained = pytest.mark.parametrize(
-    ("backend", "model"), [of(name, model) for name in selected() for model in MODELS]
+    ("backend", "model"), [of(name, model) for name in selected() for model in TRAINED]
 )
 exported = pytest.mark.parametrize(
     ("backend", "written", "model"),
@@ -117,7 +120,7 @@ def questions(backend: str, folder: Path) -> dict[str, Question]:
     cells = {name: replace(plain, precision=precision) for name, precision in NOBODYS.items()}
     on_gpu = {name: replace(plain, device="cuda", precision=name) for name in FLOATS}
     found = {"describe": Question("describe", plain, folder, cells={**cells, **on_gpu})}
-    for model in MODELS:
+    for model in TRAINED:
         found[model] = Question("train", cell(backend, model), folder)
     for written in BACKENDS[backend].formats:
         for model in OF_TORCH.get(backend, MODELS):
@@ -183,7 +186,7 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
     assert found["logits"]["spread"] > 0, "all samples get the same answer"
     assert set(found["effective"]["dtypes"]) >= {"parameters", "compute", "reduce"}
     assert set(found["effective"]["dtypes"].values()) == {"float32"}
-    attends = ATTENTION[backend] if model == "transformer" else None
+    attends = None if model == "cnn" else ATTENTION[backend]
     assert found["effective"].get("attention") == attends
     assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
     assert found["closed"] == {}, "a closed program still has a say"

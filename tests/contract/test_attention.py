@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 from tests.contract.asking import cell, selected
 from tests.contract.conftest import Ask
 

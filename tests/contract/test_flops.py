@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import CnnDims, Dims
+from bench.dims import CnnDims, Dims
 from tests.contract.asking import ROOT, python, selected
 from workloads import catalogue, flops
 
 COUNTERS = Path(__file__).with_name("counters.py")
 WITHIN = 0.02
-BASE = [("cnn", "base"), ("transformer", "base")]
+BASE = [("cnn", "base"), ("transformer", "base"), ("decoder", "small")]
 LARGE = [("cnn", "large"), ("transformer", "large")]
 
 
 def dims_of(model: str, size: str) -> Dims:
-    """The sizes that GPUs run; two layers of the encoder, for all are alike."""
-    dims = catalogue.size(model, model, size).dims
+    """The sizes that GPUs run; two layers of encoder and decoder, for all are alike."""
+    dims = catalogue.of_model(model, size).dims
     if isinstance(dims, CnnDims):
         return dims
     return dataclasses.replace(dims, layers=2, vocab=1000)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from backends.registry import BACKENDS
-from bench.contract import Cell, CnnDims
+from bench.contract import Cell
+from bench.dims import CnnDims
 from tests.contract.asking import cell, selected
 from tests.contract.conftest import Ask
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from backends.torch import adapter, encoder, programs
+from backends.torch import adapter, decoder, encoder
 from bench.contract import Batches, Cell, Program, Weights
 
 NAME = "broken_torch"
@@ -61,7 +61,30 @@ def tanh_gelu() -> None:
 
 def summed_loss() -> None:
     mean = F.cross_entropy
-    programs.F.cross_entropy = lambda *given: mean(*given, reduction="sum")
+    F.cross_entropy = lambda *given: mean(*given, reduction="sum")
+
+
+def heads_by_turns() -> None:
+    """Queries 0, 1, 2, 3 share the keys 0, 1, 0, 1, and not 0, 0, 1, 1."""
+    attend = F.scaled_dot_product_attention
+
+    def turns(query: Any, key: Any, value: Any, **how: Any) -> Any:
+        times = query.shape[1] // key.shape[1]
+        return attend(query, *(one.repeat(1, times, 1, 1) for one in (key, value)), **how)
+
+    F.scaled_dot_product_attention = turns
+
+
+def adjacent_pairs() -> None:
+    """Rotary positions as in the paper and in Meta's own files: x[0] turns with x[1]."""
+
+    def turn(x: Any, by: Any) -> Any:
+        cos, sin = (one[:, : x.shape[-1] // 2] for one in by)
+        first, second = x[..., ::2], x[..., 1::2]
+        turned = (first * cos - second * sin, second * cos + first * sin)
+        return torch.stack(turned, dim=-1).flatten(-2)
+
+    decoder.turn = turn
 
 
 def pad_like_same(model: nn.Module) -> None:
@@ -75,6 +98,12 @@ def pad_like_same(model: nn.Module) -> None:
 DIMS: dict[str, dict[str, float]] = {
     "bn_eps": {"bn_eps": 1e-3},
     "bn_momentum": {"bn_momentum": 0.01},
+    "norm_eps": {"norm_eps": 1e-6},
 }
-FUNCTIONS: dict[str, Callable[[], None]] = {"tanh_gelu": tanh_gelu, "summed_loss": summed_loss}
+FUNCTIONS: dict[str, Callable[[], None]] = {
+    "tanh_gelu": tanh_gelu,
+    "summed_loss": summed_loss,
+    "heads_by_turns": heads_by_turns,
+    "adjacent_pairs": adjacent_pairs,
+}
 MODELS: dict[str, Callable[[nn.Module], None]] = {"asymmetric_padding": pad_like_same}

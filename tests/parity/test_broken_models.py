@@ -7,6 +7,7 @@ import pytest
 from bench import envs
 from bench.rows import files
 from tests.harness import bench
+from workloads import catalogue
 
 BROKEN = {
     "cnn": {
@@ -23,6 +24,12 @@ BROKEN = {
         "coupled_decay": "a loss of steps 2 to 5 off by",
         "summed_loss": "the loss of step 1 off by",
     },
+    "decoder": {
+        "nothing": None,
+        "adjacent_pairs": "logits off by",
+        "heads_by_turns": "logits off by",
+        "norm_eps": "logits off by",
+    },
 }
 
 
@@ -33,7 +40,7 @@ def broken(request, tmp_path_factory) -> tuple[str, dict[str, dict]]:
     out = tmp_path_factory.mktemp(request.param) / "broken.csv"
     done = bench(
         "--workload",
-        request.param,
+        catalogue.REFERENCE.home(request.param),
         "--setting",
         "break=" + ",".join(BROKEN[request.param]),
         "--out",

@@ -21,6 +21,7 @@ def cell(**changes):
     [
         (cell(), True),
         (cell(precision="fp16"), True),
+        (cell(model="decoder"), True),
         (cell(precision="fp32"), False),  # flash attention has kernels for half precision only
         (cell(precision="tf32"), False),
         (cell(track="out-of-box"), False),

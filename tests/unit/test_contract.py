@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import contract
-from bench.contract import BenchError, Cell, CnnDims, EncoderDims, Optimizer, Program, Unsupported
+from bench.contract import BenchError, Cell, Optimizer, Program, Unsupported
+from bench.dims import CnnDims, DecoderDims, EncoderDims
 from bench.rendezvous import HERE
 from tests.cells import CNN, cell
 
 ENCODER = EncoderDims(
     vocab=100, positions=64, types=2, layers=2, width=64, heads=4, ffn=256, classes=2, sequence=32
+)
+DECODER = DecoderDims(
+    vocab=100, layers=2, width=64, heads=4, kv_heads=2, ffn=96, sequence=32, rope_theta=5e5
 )
 
 
@@ -86,7 +90,7 @@ COUNTS = st.integers(1, 9)
 CELLS = st.builds(
     cell,
     backend=WORDS,
-    dims=st.sampled_from([CNN, ENCODER])
+    dims=st.sampled_from([CNN, ENCODER, DECODER])
     | st.builds(
         CnnDims,
         image=COUNTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bench.figures import Times, Tokens, figures
@@ -58,10 +59,10 @@ def test_padded_and_real_tokens_apart():
 
 def test_every_process_counts_towards_the_rates():
     known = KNOWN | {"gemm_tflops": 1.024}
-    tokens = Tokens(padded=100.0, real=50.0)
+    tokens = Tokens(padded=200.0, real=50.0)  # of the step's batch, which both processes share
     found = figures(cell(world_size=2), TIMES, known=known, tokens=tokens)
     assert found["samples_per_s"] == 512.0  # 8 x 32 x 2
-    assert (found["tokens_per_s"], found["real_tokens_per_s"]) == (1600.0, 800.0)
+    assert (found["tokens_per_s"], found["real_tokens_per_s"]) == (1600.0, 400.0)
     assert found["tflops"] == pytest.approx(1.024)  # 2e9 x 512 / 1e12
     # Two devices could do 2.048 TFLOP/s.
     assert found["mfu"] == pytest.approx(0.5)
@@ -111,3 +112,11 @@ def test_steps_that_were_not_timed_singly_leave_their_columns_empty():
     times = Times(block_steps=4, block_ns=[S // 2])
     found = figures(cell(), times, known=KNOWN, tokens=None)
     assert set(found) == {"samples_per_s", "steps", "tflops"}
+
+
+def test_text_without_a_mask_has_no_padding():
+    ids = np.ones((2, 8), np.int64)
+    assert Tokens.of([{"ids": ids, "label": ids}]) == Tokens(padded=16.0, real=16.0)
+    mask = np.array([[1, 1, 0, 0]])
+    assert Tokens.of([{"ids": mask, "mask": mask}]) == Tokens(padded=4.0, real=2.0)
+    assert Tokens.of([{"image": ids}]) is None

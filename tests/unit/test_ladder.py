@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import ladder
-from bench.contract import Batches, Cell, CnnDims, Optimizer, Program, Unsupported
+from bench.contract import Batches, Cell, Optimizer, Program, Unsupported
+from bench.dims import CnnDims
 from bench.rows import columns
 
 CELL = Cell(

@@ -29,6 +29,11 @@ NHWC = Layout(
         ("embeddings.LayerNorm.bias", "norm"),
         ("embeddings.token_type_embeddings.weight", "embedding"),
         ("encoder.layer.0.attention.self.query.weight", "dense"),
+        ("model.embed_tokens.weight", "embedding"),
+        ("model.layers.0.input_layernorm.weight", "rms_norm"),
+        ("model.norm.weight", "rms_norm"),
+        ("model.layers.0.self_attn.k_proj.weight", "dense"),
+        ("model.layers.0.mlp.gate_proj.weight", "dense"),
         ("fc.bias", "bias"),
     ],
 )

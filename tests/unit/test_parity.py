@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bench import parity
-from bench.contract import BenchError, Cell, CnnDims, Optimizer, Program, TooSlow, Unsupported
+from bench.contract import BenchError, Cell, Optimizer, Program, TooSlow, Unsupported
+from bench.dims import CnnDims
 
 DIMS = CnnDims(image=8, channels=1, classes=2, stem="3x3", widths=(4,), blocks=(1,))
 # The largest logit is 2, and so is every loss: a relative error of 1e-5 is 2e-5 here.
@@ -297,3 +298,14 @@ def test_devices_with_statistics_of_their_own_have_losses_of_their_own():
     program.steps, program.replicas = 0, 4
     with pytest.raises(Unsupported, match="4 parts of a batch: the reference knows 2 parts"):
         parity.check(program, known, cell())
+
+
+def test_of_a_decoders_logits_some_positions_and_words_are_compared():
+    logits = np.arange(2 * 10 * 63).reshape(2, 10, 63)
+    taken = parity.sampled(logits)
+    assert taken.shape == (2, 4, 32)
+    # Positions 0, 3, 6, 9 of ten; of 63 words every second one.
+    assert taken[1, 1].tolist() == logits[1, 3, ::2].tolist()
+    assert taken[0, -1, -1] == logits[0, 9, 62]
+    assert parity.sampled(logits[:, :2, :5]).shape == (2, 2, 5), "as many as there are"
+    assert np.array_equal(parity.sampled(logits[0]), logits[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, pilot_file, pilot_options
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue
@@ -72,7 +72,7 @@ def test_the_committed_schema_is_the_models():
         ("gate_batch = 4 ", "train_batches = 2 ", "train_batches: input should be greater than or"),
         ("heads = 4", "heads = 5", "size.support-tickets.dims: width 128 must be a multiple"),
         ('model = "transformer"', 'model = "cnn"', "these dims are not those of a cnn"),
-        ('model = "transformer"', 'model = "bert"', "should be 'cnn' or 'transformer', not 'bert'"),
+        ('model = "transformer"', 'model = "bert"', "'transformer' or 'decoder', not 'bert'"),
         ("[size.support-tickets", "[size.small", "[size.small] is one of the reference's"),
         ('precisions = ["fp32"]', 'sizes = ["smal"]', "sizes: unknown size 'smal': did you mean"),
     ],

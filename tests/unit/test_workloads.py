@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import workloads
-from bench.contract import CnnDims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, EncoderDims
 from bench.errors import UsageError
 from workloads import catalogue, flops, synthetic
 
 
-def test_the_three_workloads_and_their_models():
-    assert catalogue.names() == ("cnn", "transformer", "export", "capability")
+def test_the_workloads_and_their_models():
+    assert catalogue.names() == ("cnn", "transformer", "llm", "export", "capability")
     assert catalogue.models("cnn") == ("cnn",)
     assert catalogue.models("export") == ("cnn", "transformer")
 
@@ -44,6 +44,20 @@ def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
     assert (encoder.batch, encoder.dims.sequence) == (32, 512)
 
 
+def test_the_decoder_is_trained_by_llm():
+    assert catalogue.models("llm") == ("decoder",)
+    assert catalogue.REFERENCE.home("decoder") == "llm"
+    assert catalogue.sizes_of("decoder") == ("tiny", "small")
+    small = catalogue.of_model("decoder", "small")
+    assert small == catalogue.size("llm", "decoder", "small")
+    assert isinstance(small.dims, DecoderDims)
+    assert (small.dims.heads, small.dims.kv_heads, small.dims.head_width) == (8, 2, 32)
+    assert (small.batch, small.dims.sequence, small.data) == (8, 128, "reviews")
+    assert "decoder" not in catalogue.models("export")
+    with pytest.raises(UsageError, match="no workload trains the model seq2seq"):
+        catalogue.REFERENCE.home("seq2seq")
+
+
 def test_noise_is_the_same_every_time_and_has_every_shape():
     dims = replace(catalogue.size("cnn", "cnn", "base").dims, image=8)
     first, second = synthetic.noise(dims), synthetic.noise(dims)
@@ -54,6 +68,11 @@ def test_noise_is_the_same_every_time_and_has_every_shape():
     assert text["test.ids"].shape == text["test.mask"].shape == (64, 512)
     assert text["test.mask"].all()
     assert int(text["train.ids"].max()) < 30522
+    tokens = synthetic.noise(catalogue.of_model("decoder", "tiny").dims)
+    assert tokens["test.ids"].shape == tokens["test.label"].shape == (64, 32)
+    assert set(tokens) == {
+        f"{split}.{key}" for split in ("train", "test") for key in ("ids", "label")
+    }
 
 
 @pytest.mark.parametrize("model", ["cnn", "transformer"])
@@ -152,13 +171,32 @@ def test_an_encoder_whose_heads_do_not_divide_its_width_is_refused(tmp_path, mon
         catalogue.size("transformer", "transformer", "tiny")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kv_heads = 2", "kv_heads = 3", "heads 4 must be a multiple of kv_heads 3"),
+        ("width = 64", "width = 66", "width 66 must be a multiple of twice heads 4"),
+        ("norm_eps = 1e-5", "norm_eps = 0.0", "size.tiny.dims.norm_eps: input should be greater"),
+        ("sequence = 32", "sequences = 32", "did you mean 'sequence'?"),
+    ],
+)
+def test_a_decoder_that_cannot_be_is_refused(tmp_path, monkeypatch, old, new, message):
+    text = (workloads.FOLDER / "llm.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "llm.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(workloads, "FOLDER", tmp_path)
+    with pytest.raises(UsageError) as caught:
+        catalogue.size("llm", "decoder", "tiny")
+    assert message in str(caught.value)
+
+
 def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     for path in Path(workloads.FOLDER).glob("*.toml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    assert catalogue.names() == ("cnn", "transformer", "export", "capability", "mine")
+    assert catalogue.names() == ("cnn", "transformer", "llm", "export", "capability", "mine")
     assert catalogue.size("mine", "cnn", "tiny").batch == 8
 
 
@@ -190,3 +228,15 @@ def test_flops_of_resnet50_are_the_published_ones():
 def test_flops_of_the_tiny_encoder_by_hand():
     dims = catalogue.size("transformer", "transformer", "tiny").dims
     assert flops.per_sample(dims, training=False) == 2 * 3_412_096
+
+
+# Products of the tiny decoder, sequence 32, width 64, 4 heads of 16 that share 2, ffn 176:
+#   query and output, key and value  32 * (2 * 64*64 + 2 * 64*32) =   393,216
+#   attention, two products          2 * 32*32*64                 =   131,072
+#   gate, up and down                3 * 32*64*176                = 1,081,344, each 1,605,632
+#   head                             32*64*512                    = 1,048,576
+#   in all                                                        = 4,259,840
+def test_flops_of_the_tiny_decoder_by_hand():
+    dims = catalogue.of_model("decoder", "tiny").dims
+    assert flops.per_sample(dims, training=False) == 2 * 4_259_840
+    assert flops.per_sample(dims, training=True) == 6 * 4_259_840

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench import safetensors
-from bench.contract import CnnDims
-from workloads import batches, catalogue, digits, reviews, synthetic, tensors, weights
+from bench.dims import CnnDims
+from workloads import batches, catalogue, digits, packing, reviews, synthetic, tensors, weights
 from workloads.prepare import trace_path
 
 
@@ -121,9 +121,9 @@ def test_made_up_sentences_follow_their_rule():
         assert 0.45 < label.mean() < 0.55
 
 
-@pytest.mark.parametrize("model", ["cnn", "transformer"])
+@pytest.mark.parametrize("model", ["cnn", "transformer", "decoder"])
 def test_seeded_weights_are_the_traces_bit_for_bit(model, tmp_path):
-    dims = catalogue.size(model, model, "tiny").dims
+    dims = catalogue.of_model(model, "tiny").dims
     tensors.save(tmp_path / "w", weights.seeded(dims, name=f"{model}-tiny"))
     trace = json.loads(trace_path(model, "tiny").read_text(encoding="utf-8"))
     assert hashlib.sha256((tmp_path / "w").read_bytes()).hexdigest() == trace["weights_sha256"]
@@ -136,17 +136,49 @@ def test_made_up_sentences_are_the_traces_bit_for_bit(tmp_path):
     assert hashlib.sha256((tmp_path / "d").read_bytes()).hexdigest() == trace["data_sha256"]
 
 
+def test_a_stream_is_cut_into_tokens_and_the_next_ones():
+    ids, label = packing.cut(np.arange(9), sequence=3)  # the last token is only a label's
+    assert ids.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert label.tolist() == [[1, 2, 3], [4, 5, 6]]
+    ids, label = packing.cut(np.arange(10), sequence=3)
+    assert (ids[-1].tolist(), label[-1].tolist()) == ([6, 7, 8], [7, 8, 9])
+
+
+def test_half_of_the_made_up_text_follows_from_the_word_before(tmp_path):
+    dims = catalogue.of_model("decoder", "tiny").dims
+    made = synthetic.text(dims)
+    ids, label = made["train.ids"], made["train.label"]
+    assert ids.shape == label.shape == (2048, 32)
+    assert np.array_equal(ids[0, 1:], label[0, :-1])
+    assert label[0, -1] == ids[1, 0]
+    # The most frequent word after each: about half of what comes, and as many as there are words.
+    count = np.zeros((dims.vocab, dims.vocab), dtype=np.int64)
+    np.add.at(count, (ids.ravel(), label.ravel()), 1)
+    assert 0.45 < count.max(axis=1).sum() / ids.size < 0.55
+    assert len(set(count.argmax(axis=1).tolist())) == dims.vocab
+    # The held-out text follows the same rule.
+    guessed = count.argmax(axis=1)[made["test.ids"]]
+    assert 0.45 < (guessed == made["test.label"]).mean() < 0.55
+    tensors.save(tmp_path / "d", made)
+    trace = json.loads(trace_path("decoder", "tiny").read_text(encoding="utf-8"))
+    assert hashlib.sha256((tmp_path / "d").read_bytes()).hexdigest() == trace["data_sha256"]
+
+
 def _trainable(shapes):
     return sum(int(np.prod(s)) for name, s in shapes.items() if ".running_" not in name)
 
 
 # 11,173,962: the ResNet-18 with a 3 x 3 stem and ten classes that is usual on CIFAR-10.
 # 22,713,986: MiniLM-L6-H384's published 22,713,216 and a classifier of 384 * 2 + 2.
+# 125,248: embeddings 512*64; twice 2*64*64 + 2*64*32 + 3*64*176 + 2*64; the last norm 64.
+# 15,420,160: 30522*256; eight times 2*256*256 + 2*256*64 + 3*256*1024 + 2*256; 256.
 # 25,557,032 and 60,192,808: torchvision's resnet50 and resnet152.
 def test_shapes_have_the_published_numbers_of_parameters():
     assert _trainable(weights.shapes(catalogue.size("cnn", "cnn", "small").dims)) == 11_173_962
     encoder = catalogue.size("transformer", "transformer", "small").dims
     assert _trainable(weights.shapes(encoder)) == 22_713_986
+    assert _trainable(weights.shapes(catalogue.of_model("decoder", "tiny").dims)) == 125_248
+    assert _trainable(weights.shapes(catalogue.of_model("decoder", "small").dims)) == 15_420_160
     resnet50 = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
     assert _trainable(weights.shapes(resnet50)) == 25_557_032
     resnet152 = catalogue.size("cnn", "cnn", "large").dims
@@ -162,6 +194,15 @@ def test_initialisation_has_the_stated_scale():
     assert (made["bn1.running_mean"] == 0).all()
     assert (made["layer2.0.downsample.1.running_var"] == 1).all()
     assert {array.dtype.name for array in made.values()} == {"float32"}
+
+
+def test_a_decoders_matrices_have_unit_gain_and_its_norms_are_ones():
+    made = weights.seeded(catalogue.of_model("decoder", "tiny").dims, name="decoder-tiny")
+    norms = {key for key in made if key.endswith("norm.weight")}
+    assert len(norms) == 5
+    assert all((made[key] == 1).all() for key in norms)
+    for key in made.keys() - norms:  # a uniform number's variance is a third of its bound's square
+        assert made[key].var() * made[key].shape[1] == pytest.approx(1, abs=0.05), key
 
 
 def test_each_block_of_a_deep_network_starts_damped():

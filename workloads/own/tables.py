@@ -21,21 +21,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bench.contract import Dims
+from bench.dims import Dims
 from bench.errors import UsageError
 from workloads import Own, Source
 from workloads.own import files, folders
-from workloads.spec import (
-    FOLDER,
-    CnnTable,
-    DataName,
-    DimsTable,
-    EncoderTable,
-    RunTable,
-    Table,
-    explain,
-    kind_of_dims,
-)
+from workloads.spec import FOLDER, DataName, RunTable, explain
+from workloads.tables import TABLES, DecoderTable, DimsTable, Table, kind_of_dims
 
 TEXTS = (".csv", ".parquet")
 WEIGHTS = ("seeded", "minilm")
@@ -160,15 +151,17 @@ class EncoderPart(Table):
     ln_eps: PositiveFloat | None = None
 
 
-TABLES: Mapping[str, type[CnnTable | EncoderTable]] = {
-    "cnn": CnnTable,
-    "transformer": EncoderTable,
+PARTS: Mapping[str, type[Table]] = {
+    "cnn": CnnPart,
+    "transformer": EncoderPart,
+    "decoder": DecoderTable,  # whose weights no folder brings yet
 }
-PARTS: Mapping[str, type[Table]] = {"cnn": CnnPart, "transformer": EncoderPart}
-"""Of each model, all of its dims, and what may be left out."""
+"""What may be left out of each model's dims."""
 
 DimsPart = Annotated[
-    Annotated[CnnPart, Tag("cnn")] | Annotated[EncoderPart, Tag("transformer")],
+    Annotated[CnnPart, Tag("cnn")]
+    | Annotated[EncoderPart, Tag("transformer")]
+    | Annotated[DecoderTable, Tag("decoder")],
     Discriminator(kind_of_dims),
 ]
 
@@ -176,7 +169,7 @@ DimsPart = Annotated[
 class OwnSize(RunTable):
     """A size of the user's own: the model, data and weights that are to be bought for."""
 
-    model: Literal["cnn", "transformer"]
+    model: Literal["cnn", "transformer", "decoder"]
     data: Data = Field(
         "noise", description="the reference's by name, or a table with files of your own"
     )
@@ -203,6 +196,8 @@ class OwnSize(RunTable):
             raise ValueError(f"these dims are not those of a {self.model}")
         if (meant := FOR.get(type(self.data), self.model)) != self.model:
             raise ValueError(f"this data is for the model {meant}")
+        if self.model == "decoder" and self.weights not in WEIGHTS:
+            raise ValueError("weights in a folder are for the models cnn and transformer")
         return self
 
     def data_source(self) -> Source:

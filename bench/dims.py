@@ -1,0 +1,72 @@
+"""The shapes of the models, as plain values. Worker half; ``bench.contract`` hands them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class CnnDims:
+    """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
+
+    image: int
+    channels: int
+    classes: int
+    stem: str
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    bottleneck: bool = False
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1  # weight of the new batch, PyTorch's convention
+
+
+@dataclass(frozen=True)
+class EncoderDims:
+    """A BERT-layout encoder with a pooler (tanh) and a classifier on the first token."""
+
+    vocab: int
+    positions: int
+    types: int
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    classes: int
+    sequence: int
+    ln_eps: float = 1e-12
+
+
+@dataclass(frozen=True)
+class DecoderDims:
+    """A decoder of Llama's layout; its head is its table of embeddings.
+
+    kv_heads: of keys and values, each of which serves heads / kv_heads queries. rope_theta: base of
+    the rotary angles. norm_eps: of every RMSNorm.
+    """
+
+    vocab: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    sequence: int
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+Dims = Union[CnnDims, EncoderDims, DecoderDims]
+
+
+def dims_of(value: Mapping[str, Any]) -> Dims:
+    """From JSON, which knows no tuples."""
+    made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    if "widths" in made:
+        return CnnDims(**made)
+    return DecoderDims(**made) if "kv_heads" in made else EncoderDims(**made)
