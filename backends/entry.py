@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Entry:
 
     module: dotted name of the adapter, imported only by a worker.
     python: the interpreter its lock was made for.
-    locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
+    locks: devices that have a lock file ``<backend>-<device>.txt``.
+    lock_folder: where another package keeps these; this project's are in ``backends/locks``.
     unlocked: devices that its framework runs on and that have no lock -> why not.
     modes: the modes it has; the first is its usual one (``default``).
     usual: where another mode is usual under a setting, written ``key=value``: that mode.
@@ -69,3 +71,4 @@ class Entry:
     public_lock: str = "cpu"
     archived: str = ""
     distribution: str = ""
+    lock_folder: Path | None = None
