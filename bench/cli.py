@@ -30,6 +30,7 @@ from bench import (
     pytest_benchmark_file,
     table,
 )
+from bench.check_backend import options as check_backend_options
 from bench.compare import options as compare_options
 from bench.contract import BenchError
 from bench.envs import command as env_command
@@ -89,6 +90,8 @@ def _parser() -> Parser:
     options.add(commands).set_defaults(command=_run)
     pilot_options.add_init(commands).set_defaults(command=pilot_options.init)
     env_command.add(commands).set_defaults(command=env_command.run)
+    check = _later("bench.check_backend.command")
+    check_backend_options.add(commands).set_defaults(command=check)
     options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))

@@ -24,6 +24,7 @@ from typing import Any, Union
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
+from bench.exam import Exam
 from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
@@ -94,6 +95,8 @@ def _die_with_parent(parent: int) -> None:
 def _session(job: Job) -> Work:
     if job.role == "devices":
         return Inventory(job)
+    if job.role == "check":
+        return Exam(job)
     if job.rival:
         return Duel(job)
     if TRIAL in job.cell.settings:

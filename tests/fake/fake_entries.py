@@ -35,3 +35,11 @@ BROKEN_TORCH = Entry(
     formats={},
     settings={"break": ()},
 )
+HALF = Entry(
+    "fake_half",
+    python="3.11",
+    locks=(),
+    modes=("eager", "quick"),
+    imports=("numpy",),
+    formats={"onnx": "nobody"},
+)
