@@ -44,6 +44,7 @@ from bench.errors import (
 )
 from bench.gpu_check import options as gpu_check_options
 from bench.history import options as history_options
+from bench.infer import options as infer_options
 from bench.report import options as report_options
 from bench.rows import files, schema
 from bench.score import options as score_options
@@ -127,6 +128,8 @@ def _parser() -> Parser:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Plan, run, print; the rows are on disk one by one."""
+    if infer_options.asked(arguments):
+        return _later("bench.infer.command")(arguments)
     # The table is for people and for pipes; progress goes where it cannot disturb either.
     console = Console(stderr=arguments.json, highlight=False)
     asked = options.request(arguments, say=partial(console.print, soft_wrap=True, markup=False))

@@ -65,7 +65,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(preallocation.variables(job.cell, entry))
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
-    modules = filter(None, (entry.module, entry.public, entry.capabilities))
+    modules = filter(None, (entry.module, entry.public, entry.capabilities, entry.serves))
     env.update(job.visible)
     env.update(
         {

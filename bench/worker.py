@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Union
@@ -29,6 +29,7 @@ from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.proof import Proof
+from bench.served import Served
 from bench.session import Session
 from bench.trial import Trial
 from bench.trials import TRIAL
@@ -37,7 +38,14 @@ LAUNCHED = "BENCH_LAUNCHED"
 RANK = Path(__file__).parent / "rank" / "worker.py"
 """Launchers want a script; its folder becomes the first of ``sys.path`` and holds nothing else."""
 
-Work = Union[Session, Duel, Inventory]
+Work = Union[Session, Duel, Inventory, Served]
+
+ROLES: Mapping[str, Callable[[Job], Work]] = {
+    "devices": Inventory,
+    "check": Exam,
+    "infer": Served,
+}
+"""Those whose work is the same whatever their cell is."""
 
 
 def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +101,8 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _session(job: Job) -> Work:
-    if job.role == "devices":
-        return Inventory(job)
-    if job.role == "check":
-        return Exam(job)
+    if job.role in ROLES:
+        return ROLES[job.role](job)
     if job.rival:
         return Duel(job)
     if TRIAL in job.cell.settings:

@@ -16,6 +16,7 @@ FAKE = Entry(
     cache_dirs=("FAKE_CACHE_DIR",),
     public="fake_public",
     capabilities="fake_capabilities",
+    serves="fake_serving",
     rank_env="RANK",
 )
 BROKEN = Entry(
