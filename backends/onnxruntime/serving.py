@@ -75,8 +75,11 @@ def quantise(path: Path, given: list[Feed], folder: Path) -> str:
     """As ONNX Runtime's documentation has it: static, calibrated on the requests, where there are
     convolutions, else dynamic. Returns which.
     """
-    prepared, made = folder / "prepared.onnx", folder / "quantised.onnx"
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    whole, prepared, made = (folder / f"{name}.onnx" for name in ("whole", "prepared", "quantised"))
+    # Exporters keep weights in a second file, which the quantiser does not find from a folder of
+    # its own.
+    onnx.save(onnx.load(path), whole)
+    quant_pre_process(whole, prepared, skip_symbolic_shape=True)
     kinds = {node.op_type for node in onnx.load(prepared, load_external_data=False).graph.node}
     if "Conv" not in kinds:
         extra = {"DefaultTensorType": onnx.TensorProto.FLOAT}

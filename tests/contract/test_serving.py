@@ -25,12 +25,13 @@ from bench.contract import Cell
 from backends.onnxruntime import models
 from bench import safetensors
 cell = Cell.from_json(json.loads(Path(sys.argv[1]).read_text()))
-onnx.save(models.make(cell.dims, safetensors.read(Path(sys.argv[2]))), sys.argv[3])
+made = models.make(cell.dims, safetensors.read(Path(sys.argv[2])))
+onnx.save(made, sys.argv[3], save_as_external_data=True, location="weights", size_threshold=1024)
 """
 
 
 def written(model: str, folder: Path) -> Path:
-    """A file as an exporter leaves it: batch, and of texts the length, left open."""
+    """As exporters do: batch, and of texts the length, left open, and weights in a second file."""
     from workloads import prepare
 
     asked = cell("onnxruntime", model, format="onnx").to_json()
