@@ -168,6 +168,12 @@ def test_every_model_is_exercised_and_float32_in_full() -> None:
         assert (f"export native {model} fp32", *plan.OF_INFERENCE, "torn") in asked
 
 
+def test_what_its_variables_tune_is_in_force() -> None:
+    tuned = plan.cell_of("mindspore", BACKENDS["mindspore"], "cpu", "cnn")
+    assert BACKENDS["mindspore"].tuned_env
+    assert (tuned.track, CELL.track) == ("tuned", "out-of-box")
+
+
 def test_who_only_infers_has_one_question_of_training_that_it_has_to_refuse() -> None:
     found = list(plan.exercises("onnxruntime", BACKENDS["onnxruntime"], "cpu"))
     assert [one.label for one in found if one.cell.trains] == ["train cnn fp32"]
