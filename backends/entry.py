@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Entry:
 
     module: dotted name of the adapter, imported only by a worker.
     python: the interpreter its lock was made for.
-    locks: devices that have a lock file ``locks/<backend>-<device>.txt``.
+    locks: devices that have a lock file ``<backend>-<device>.txt``.
+    lock_folder: where another package keeps these; this project's are in ``backends/locks``.
     unlocked: devices that its framework runs on and that have no lock -> why not.
     modes: the modes it has; the first is its usual one (``default``).
     usual: where another mode is usual under a setting, written ``key=value``: that mode.
@@ -33,6 +35,7 @@ class Entry:
     fallbacks: lock to use instead where a lock's packages cannot be found.
     sources: distributions that exist as source only and are built with the environment.
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
+    serves: module that runs a user's own model file (bench/served.py).
     rank_env: the variable in which its launcher tells each process its rank; "" where one process
     drives all devices.
     trains: whether it has training at all.
@@ -62,6 +65,7 @@ class Entry:
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     capabilities: str = ""
+    serves: str = ""
     rank_env: str = ""
     trains: bool = True
     prepare: str = ""
@@ -69,3 +73,4 @@ class Entry:
     public_lock: str = "cpu"
     archived: str = ""
     distribution: str = ""
+    lock_folder: Path | None = None

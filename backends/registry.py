@@ -185,6 +185,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.onnxruntime.adapter",
             python="3.11",
             capabilities="backends.onnxruntime.capabilities",
+            serves="backends.onnxruntime.serving",
             trains=False,
             locks=("cpu", "cuda"),
             unlocked={"rocm": "its builds for ROCm are on AMD's own index only"},

@@ -31,6 +31,7 @@ from bench import (
     table,
     targets,
 )
+from bench.check_backend import options as check_backend_options
 from bench.compare import options as compare_options
 from bench.contract import BenchError
 from bench.envs import command as env_command
@@ -44,6 +45,7 @@ from bench.errors import (
 )
 from bench.gpu_check import options as gpu_check_options
 from bench.history import options as history_options
+from bench.infer import options as infer_options
 from bench.report import options as report_options
 from bench.rows import files, schema
 from bench.score import options as score_options
@@ -83,6 +85,8 @@ def _parser() -> Parser:
     options.add(commands).set_defaults(command=_run)
     pilot_options.add_init(commands).set_defaults(command=pilot_options.init)
     env_command.add(commands).set_defaults(command=env_command.run)
+    check = _later("bench.check_backend.command")
+    check_backend_options.add(commands).set_defaults(command=check)
     options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     options.add_calibrate(commands).set_defaults(command=_calibrate)
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
@@ -98,19 +102,7 @@ def _parser() -> Parser:
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))
     night.set_defaults(command=_later("bench.night"))
-    out = commands.add_parser("export", help="write results as another program's file")
-    out.add_argument("results", type=Path, nargs="+", help="results files or folders")
-    out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
-    out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
-    out.set_defaults(command=pytest_benchmark_file.run)
-    scale = commands.add_parser("scaling", help="what several devices bring of what they could")
-    scale.add_argument("results", type=Path, nargs="+", help="results files or folders")
-    scale.add_argument("--json", action="store_true", help="print JSON")
-    scale.set_defaults(command=_later("bench.scaling"))
-    reach = commands.add_parser("targets", help="seconds and samples to an accuracy (run --target)")
-    reach.add_argument("results", type=Path, nargs="+", help="results files or folders")
-    reach.add_argument("--json", action="store_true", help="print JSON")
-    reach.set_defaults(command=_later("bench.targets"))
+    _add_readers(commands)
     listing = commands.add_parser("backends", help="list the backends and what they offer")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_later("bench.listing"))
@@ -120,8 +112,26 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_readers(commands: Any) -> None:
+    """Commands that say one thing of results."""
+    out = commands.add_parser("export", help="write results as another program's file")
+    out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
+    out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
+    out.set_defaults(command=pytest_benchmark_file.run)
+    scale = commands.add_parser("scaling", help="what several devices bring of what they could")
+    scale.set_defaults(command=_later("bench.scaling"))
+    reach = commands.add_parser("targets", help="seconds and samples to an accuracy (run --target)")
+    reach.set_defaults(command=_later("bench.targets"))
+    for reader in (scale, reach):
+        reader.add_argument("--json", action="store_true", help="print JSON")
+    for reader in (out, scale, reach):
+        reader.add_argument("results", type=Path, nargs="+", help="results files or folders")
+
+
 def _run(arguments: argparse.Namespace) -> int:
     """Plan, run, print; the rows are on disk one by one."""
+    if infer_options.asked(arguments):
+        return _later("bench.infer.command")(arguments)
     # The table is for people and for pipes; progress goes where it cannot disturb either.
     console = Console(stderr=arguments.json, highlight=False)
     asked = options.request(arguments, say=partial(console.print, soft_wrap=True, markup=False))

@@ -23,6 +23,8 @@ FORMATS = ("onnx", "native", "tflite")
 COMPILE_CACHES = ("cold", "warm")
 SHARDING = "sharding"
 """The setting: parameters, gradients or moments are split over the devices (``on``)."""
+READER = "reader"
+"""The setting of an export: another backend than the registry's reads the file back."""
 CAPABILITY = "capability"  # the workload whose cells ask one question each
 SPEC = "spec"
 """In the id of cells of a size of the user's own: what that is, as a digest."""
@@ -212,11 +214,19 @@ def _reader(cell: Cell, entry: Callable[[str], Entry], brought: Collection[str])
     """The backend that reads an exported file needs the same device."""
     if cell.workload != "export":
         return None
-    reader = entry(cell.backend).formats.get(cell.format, cell.backend)
+    reader = reader_of(cell, entry)
+    if entry(reader).formats.get(cell.format) != reader:
+        return f"{reader} does not read {cell.format} files"
     if reader == cell.backend or reader in brought or cell.device in entry(reader).locks:
         return None
     said = unlocked(reader, cell.device, entry(reader))
     return f"{cell.format} files are read by {reader}, and {said}"
+
+
+def reader_of(cell: Cell, entry: Callable[[str], Entry]) -> str:
+    """The backend that reads an exported file: the one asked for, else the registry's."""
+    registered = entry(cell.backend).formats.get(cell.format, cell.backend)
+    return cell.settings.get(READER, registered)
 
 
 def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
@@ -243,6 +253,8 @@ def _unknown_setting(cell: Cell, entry: Entry) -> str | None:
     settings = {**entry.settings, **conditions.SETTINGS, **preallocation.settings(entry)}
     if cell.world_size > 1:
         settings |= {SHARDING: ("on",)}
+    if cell.workload == "export":
+        settings |= {READER: ()}
     for key, value in cell.settings.items():
         if key not in settings:
             known = " and ".join(settings)

@@ -15,6 +15,7 @@ from bench.arguments import count, fraction
 from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
+from bench.infer import options as infer_options
 from bench.tools import OWN_TARGET
 from workloads import catalogue
 
@@ -43,6 +44,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="find the largest batch that each training cell has memory for, and measure that",
     )
+    infer_options.add(run.add_argument_group("a model file of yours (--workload infer)"))
     pilot_options.add(run, pilot_options.of_run)
     return run
 
@@ -72,7 +74,7 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         "--workload",
         default=PILOT,
         help=f"default: {PILOT}; llm trains a decoder; capability asks what a backend can do beside"
-        " being fast",
+        " being fast; infer puts a model file of yours under load (--onnx)",
     )
     choice.add_argument(
         "--capability", default="all", help="of the workload capability; default: all"
@@ -178,11 +180,7 @@ def _add_end(how: argparse._ArgumentGroup) -> None:
 
 def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> grid.Request:
     """What the options ask for; ``say`` is told which device each backend gets by itself."""
-    allowed = machine.cpus()
-    if arguments.threads and arguments.threads > len(allowed):
-        raise UsageError(
-            f"--threads {arguments.threads}: only {len(allowed)} CPUs are allowed here"
-        )
+    threads_each = threads(arguments)
     device, asked = choose.named(arguments.device)
     backend = arguments.backend or ",".join(_default_backends())
     backends = grid.choose("backend", backend, backends_index.names())
@@ -202,17 +200,25 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         tracks=grid.choose("track", arguments.track, grid.TRACKS),
         formats=_of_each("format", arguments.format, grid.FORMATS),
         compile_caches=grid.choose("compile cache", arguments.compile, grid.COMPILE_CACHES),
-        batches=_counts("--batch", arguments.batch),
-        world_sizes=_counts("--world-size", arguments.world_size),
+        batches=counts("--batch", arguments.batch),
+        world_sizes=counts("--world-size", arguments.world_size),
         capabilities=grid.choose("capability", arguments.capability, CAPABILITIES),
         settings=dict(setting(text) for text in arguments.setting),
         device_of=own,
         brought=site,
         catalogue=arguments.catalogue,
         repeats=arguments.repeats or (1 if arguments.target is None else SEEDS),
-        threads=arguments.threads or len(allowed),
+        threads=threads_each,
         nodes=arguments.nodes,
     )
+
+
+def threads(arguments: argparse.Namespace) -> int:
+    """As many as there are CPUs that may be used, and never more."""
+    allowed = len(machine.cpus())
+    if arguments.threads and arguments.threads > allowed:
+        raise UsageError(f"--threads {arguments.threads}: only {allowed} CPUs are allowed here")
+    return arguments.threads or allowed
 
 
 def devices(arguments: argparse.Namespace) -> Devices:
@@ -247,7 +253,7 @@ def add_fairness(commands: Any) -> argparse.ArgumentParser:
     return fair
 
 
-def _counts(option: str, text: str | None) -> list[int]:
+def counts(option: str, text: str | None) -> list[int]:
     try:
         return [count(part.strip()) for part in text.split(",")] if text else []
     except argparse.ArgumentTypeError as error:
@@ -255,7 +261,7 @@ def _counts(option: str, text: str | None) -> list[int]:
 
 
 def percents(text: str) -> list[str]:
-    return [str(one) for one in _counts("--slow", text or None)]
+    return [str(one) for one in counts("--slow", text or None)]
 
 
 def setting(text: str) -> tuple[str, list[str]]:

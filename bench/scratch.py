@@ -65,7 +65,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(preallocation.variables(job.cell, entry))
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
-    modules = filter(None, (entry.module, entry.public, entry.capabilities))
+    modules = filter(None, (entry.module, entry.public, entry.capabilities, entry.serves))
     env.update(job.visible)
     env.update(
         {
@@ -90,14 +90,14 @@ def library(scratch: Path, *modules: str) -> Path:
     folder = scratch / "lib"
     folder.mkdir(exist_ok=True)
     for package in (*PACKAGES, *(module.partition(".")[0] for module in modules)):
-        place = _place(package)
-        link = folder / place.name
+        found = place(package)
+        link = folder / found.name
         if not link.exists():
-            link.symlink_to(place)
+            link.symlink_to(found)
     return folder
 
 
-def _place(package: str) -> Path:
+def place(package: str) -> Path:
     """The folder or file of a top-level package; it is found, not imported."""
     found = importlib.util.find_spec(package)
     if found is None or not (found.submodule_search_locations or found.origin):

@@ -7,17 +7,19 @@ from typing import Any
 
 from bench.backends_index import find
 from bench.contract import Cell
+from bench.grid import reader_of
 
 MEASURED_BY_CONSUMER = ("export_rung", "export_max_abs_err", "accuracy", "accuracy_reference")
 Row = dict[str, Any]
 
 
 def consumer_of(cell: Cell) -> Cell:
-    """The cell whose process reads an export back: the registry names the backend for the format.
+    """The cell whose process reads an export back: the registry names the backend for the format,
+    unless the setting ``reader`` does.
 
     Another backend gets its own usual mode: what is judged is the file, not the exporter's options.
     """
-    backend = find(cell.backend).formats.get(cell.format, cell.backend)
+    backend = reader_of(cell, find)
     if backend == cell.backend:
         return cell
     return replace(cell, backend=backend, mode=find(backend).modes[0], settings={})

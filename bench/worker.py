@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Union
@@ -24,11 +24,13 @@ from typing import Any, Union
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
+from bench.exam import Exam
 from bench.exporting import Exporting
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.learning import Learning
 from bench.proof import Proof
+from bench.served import Served
 from bench.session import Session
 from bench.trial import Trial
 from bench.trials import TRIAL
@@ -37,7 +39,14 @@ LAUNCHED = "BENCH_LAUNCHED"
 RANK = Path(__file__).parent / "rank" / "worker.py"
 """Launchers want a script; its folder becomes the first of ``sys.path`` and holds nothing else."""
 
-Work = Union[Session, Duel, Inventory]
+Work = Union[Session, Duel, Inventory, Served]
+
+ROLES: Mapping[str, Callable[[Job], Work]] = {
+    "devices": Inventory,
+    "check": Exam,
+    "infer": Served,
+}
+"""Those whose work is the same whatever their cell is."""
 
 
 def obey(session: Work, command: dict[str, Any]) -> dict[str, Any]:
@@ -93,8 +102,8 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _session(job: Job) -> Work:
-    if job.role == "devices":
-        return Inventory(job)
+    if job.role in ROLES:
+        return ROLES[job.role](job)
     if job.rival:
         return Duel(job)
     if TRIAL in job.cell.settings:

@@ -1,29 +1,35 @@
 """The locks: where they are, and how `make lock` compiles them (``python -m bench.envs.locks``).
 
 A lock is a requirements file with every package, version and hash, and no host and no path: it
-means the same wherever its files come from.
+means the same wherever its files come from. Another package compiles its own with
+``python -m bench.envs.locks NAME``.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backends.registry import BACKENDS
+from bench import backends_index
+from bench.contract import BenchError
 from bench.envs import pip_settings, uv
-from bench.errors import EnvError
+from bench.errors import EXIT_OK, EXIT_USAGE, EnvError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "backends" / "locks"
 HARNESS = ROOT / "locks"
 DIRECTIVE = "# uv:"
+BY_NAME = "python -m bench.envs.locks NAME"
 PLATFORMS = {"tpu": "x86_64-manylinux_2_31"}  # libtpu's wheels are for no older system
 
 
 def lock_file(backend: str, device: str) -> Path:
-    return LOCKS / f"{backend}-{device}.txt"
+    """This project's locks lie together; another package says where its own are."""
+    own = None if backend in BACKENDS else backends_index.find(backend).lock_folder
+    return (own or LOCKS) / f"{backend}-{device}.txt"
 
 
 def options(lock: Path) -> list[str]:
@@ -49,7 +55,10 @@ def compile_arguments(lock: Path, *, site: Mapping[str, str]) -> list[str]:
 
 def compile_lock(lock: Path, *, arguments: list[str]) -> None:
     """Resolve ``<lock>.in`` to the newest versions it admits and write them with every hash."""
-    wanted = lock.with_suffix(".in").relative_to(ROOT)
+    wanted = lock.with_suffix(".in")
+    # The lock's comments name files relative to the project, or to the other package's folder.
+    ours = lock.parent in (LOCKS, HARNESS, ROOT / "workloads")
+    base, remade = (ROOT, "make lock") if ours else (lock.parent, BY_NAME)
     command = [
         uv.program(),
         "pip",
@@ -59,12 +68,12 @@ def compile_lock(lock: Path, *, arguments: list[str]) -> None:
         "--upgrade",
         "--generate-hashes",
     ]
-    command += ["--custom-compile-command", "make lock", "--output-file", str(lock)]
+    command += ["--custom-compile-command", remade, "--output-file", str(lock)]
     python = Path(sys.executable)
     site = compile_arguments(lock, site=pip_settings.effective(python))
     done = subprocess.run(
-        [*command, *arguments, *site, str(wanted)],
-        cwd=ROOT,  # so that the lock's comments name files relative to the project
+        [*command, *arguments, *site, str(wanted.relative_to(base))],
+        cwd=base,
         env=uv.environment(),
         stdout=subprocess.DEVNULL,
         check=False,
@@ -73,22 +82,40 @@ def compile_lock(lock: Path, *, arguments: list[str]) -> None:
         raise EnvError(f"uv cannot compile {wanted}; what it said is above")
 
 
-def main() -> int:
+def compile_backend(backend: str) -> None:
+    """All locks of one backend, each from its ``.in``."""
+    entry = backends_index.find(backend)
+    public = (entry.public_lock,) if entry.public else ()
+    for device in dict.fromkeys((*entry.locks, *public)):
+        platform = PLATFORMS.get(device, "x86_64-manylinux_2_28")
+        target = ["--python-version", entry.python, "--python-platform", platform]
+        lock = lock_file(backend, device)
+        if not lock.with_suffix(".in").is_file():
+            raise UsageError(f"{lock.with_suffix('.in')} is missing: write the requirements there")
+        compile_lock(lock, arguments=target)
+        sys.stdout.write(f"{lock}\n")
+
+
+def main(backends: Sequence[str]) -> int:
+    """The named backends' locks; without a name all of this project's."""
+    try:
+        for backend in backends:
+            compile_backend(backend)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    if backends:
+        return EXIT_OK
     # Universal: the harness runs under several versions of Python, a backend under one.
     excludes = ["--excludes", str(HARNESS / "harness.excludes")]
     everywhere = ["--universal", "--python-version", "3.11", *excludes]
     compile_lock(HARNESS / "harness.txt", arguments=everywhere)
     # Files are read from these packages and nothing is imported: no dependencies.
     compile_lock(ROOT / "workloads" / "data.lock", arguments=[*everywhere[:3], "--no-deps"])
-    for backend, entry in BACKENDS.items():
-        public = (entry.public_lock,) if entry.public else ()
-        for device in dict.fromkeys((*entry.locks, *public)):
-            platform = PLATFORMS.get(device, "x86_64-manylinux_2_28")
-            target = ["--python-version", entry.python, "--python-platform", platform]
-            compile_lock(lock_file(backend, device), arguments=target)
-            sys.stdout.write(f"{lock_file(backend, device).relative_to(ROOT)}\n")
-    return 0
+    for backend in BACKENDS:
+        compile_backend(backend)
+    return EXIT_OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

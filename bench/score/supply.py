@@ -44,7 +44,9 @@ def security(backends: Iterable[str]) -> list[Evidence]:
 
 
 def _path(backend: str) -> Path:
-    return locks.LOCKS / f"{backend}-cpu.txt"
+    """Rows outlive packages: a backend that is not installed any more has no lock to look at."""
+    here = backend in backends_index.names()
+    return locks.lock_file(backend, "cpu") if here else locks.LOCKS / f"{backend}-cpu.txt"
 
 
 def _of_lock(backend: str, path: Path) -> list[Evidence]:
@@ -54,7 +56,8 @@ def _of_lock(backend: str, path: Path) -> list[Evidence]:
     names = {pin.name for pin in found}
     sources = sum(one in names for one in backends_index.find(backend).sources)
     count, wheels = len(found), sum(pin.hashed for pin in found) - sources
-    source = (str(path.relative_to(locks.ROOT)),)
+    ours = path.is_relative_to(locks.ROOT)
+    source = (str(path.relative_to(locks.ROOT) if ours else path),)
 
     def about(name: str) -> Subject:
         return Subject(backend, "security", name, source)

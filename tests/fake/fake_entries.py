@@ -16,6 +16,7 @@ FAKE = Entry(
     cache_dirs=("FAKE_CACHE_DIR",),
     public="fake_public",
     capabilities="fake_capabilities",
+    serves="fake_serving",
     rank_env="RANK",
 )
 BROKEN = Entry(
@@ -34,4 +35,12 @@ BROKEN_TORCH = Entry(
     imports=("torch",),
     formats={},
     settings={"break": ()},
+)
+HALF = Entry(
+    "fake_half",
+    python="3.11",
+    locks=(),
+    modes=("eager", "quick"),
+    imports=("numpy",),
+    formats={"onnx": "nobody"},
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import backends_index
+from bench.envs import locks
 from bench.errors import UsageError
 
 ENTRY = (
@@ -42,6 +43,13 @@ def test_another_packages_backend_is_listed_and_found(install: Callable[..., Non
     assert "theirs" in backends_index.names()
     assert "their_module" not in sys.modules  # listing loads nothing
     assert backends_index.find("theirs").module == "theirs.adapter"
+
+
+def test_another_package_brings_its_own_locks(install: Callable[..., None]) -> None:
+    own = ENTRY.replace("formats={}", "formats={}, lock_folder=Path('/theirs/locks')")
+    install("theirs", "their_module:ENTRY", f"from pathlib import Path\n{own}")
+    assert locks.lock_file("theirs", "cpu") == Path("/theirs/locks/theirs-cpu.txt")
+    assert locks.lock_file("torch", "cpu") == locks.LOCKS / "torch-cpu.txt"
 
 
 def test_it_cannot_replace_one_of_this_project(install: Callable[..., None]) -> None:

@@ -257,6 +257,20 @@ def test_an_exported_file_is_read_on_the_same_device_or_not_at_all():
     assert {task.refused for task in planned(**exported, formats=["native"])} == {None}
 
 
+def test_another_backend_reads_an_exported_file_if_asked_to_and_if_it_can():
+    def refused(reader: str) -> str | None:
+        asked = {"workloads": ["export"], "formats": ["onnx"], "settings": {"reader": [reader]}}
+        return planned(**asked)[0].refused
+
+    assert refused("reader") is None
+    assert refused("eager") == "eager does not read onnx files"
+    exported = planned(workloads=["export"], formats=["native"], settings={"reader": ["reader"]})
+    assert exported[0].refused == "reader does not read native files"
+    assert exported[0].cell.id.endswith("/native/reader=reader")
+    trained = planned(settings={"reader": ["reader"]})
+    assert str(trained[0].refused).startswith("both has no setting 'reader'")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

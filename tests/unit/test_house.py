@@ -35,7 +35,8 @@ WORKER_HALF = {
         " bench/memory bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
-        " bench/proof bench/capabilities bench/learning bench/payload"
+        " bench/proof bench/capabilities bench/learning bench/payload bench/exam"
+        " bench/served bench/openloop bench/feeds"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
     )
 }
@@ -76,7 +77,7 @@ def committed(*patterns: str) -> list[Path]:
 
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in committed("bench/*.py", "backends/*.py", "workloads/*.py")
+    for path in committed("bench/*.py", "backends/*.py", "workloads/*.py", "examples/*.py")
 }
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
@@ -128,7 +129,7 @@ def test_only_an_adapter_knows_its_framework():
     asked = [
         f"{place}: {sorted(names)}"
         for name in SOURCES
-        if not name.startswith("backends/")
+        if not name.startswith(("backends/", "examples/"))
         for place, node in found(name)
         if isinstance(node, ast.Compare | ast.MatchValue) and (names := texts(node) & NAMES)
     ]
@@ -174,7 +175,7 @@ def test_the_worker_half_needs_python_3_9_and_numpy_only(name):
 def test_a_file_can_be_read_in_one_go():
     lines = {name: source.count("\n") for name, source in SOURCES.items()}
     assert {name: n for name, n in lines.items() if n > FILE_LINES} == {}
-    backends = {name: n for name, n in lines.items() if name.startswith("backends/")}
+    backends = {name: n for name, n in lines.items() if name.startswith(("backends/", "examples/"))}
     assert {name: n for name, n in backends.items() if n >= ADAPTER_LINES} == {}
 
 
@@ -299,7 +300,7 @@ def test_a_lock_says_what_and_not_where_from():
     locks = {
         name: text
         for name, text in contents()
-        if re.fullmatch(r"(backends/)?locks/[^/]+\.txt|.*\.lock", name)
+        if re.fullmatch(r"(.*/)?locks/[^/]+\.txt|.*\.lock", name)
     }
     assert {"locks/harness.txt", "workloads/data.lock", "backends/locks/torch-cpu.txt"} <= set(
         locks
