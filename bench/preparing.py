@@ -23,7 +23,7 @@ def of(known: Catalogue, environment: Environment, model: str, size: str) -> Pre
     """A size of the user's own has its reference made by PyTorch, whichever backends are asked."""
     if size not in known.own:
         return made(model, size)
-    spec = json.dumps(known.size(model, model, size).to_json())
+    spec = json.dumps(known.of_model(model, size).to_json())
     torch = environment("torch", "cpu").python
     return made(model, size, "--spec", spec, "--torch", str(torch))
 
