@@ -78,10 +78,13 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 def of_run(file: PilotFile) -> Defaults:
     """For ``bench run`` and ``calibrate``: with sizes of its own, a file asks for these."""
-    yield "catalogue", file.specs()
+    known = file.specs()
+    yield "catalogue", known
     models = sorted({own.model for own in file.size.values()})
+    needed = [known.home(model) for model in models]
+    needed += ["export"] if set(models) & set(known.models("export")) else []
     asked = {
-        "workload": file.workloads or ([*models, "export"] if models else None),
+        "workload": file.workloads or needed or None,
         "size": file.sizes or list(file.size) or None,
         **{name: getattr(file, key) for name, key in LISTS.items()},
     }

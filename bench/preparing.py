@@ -29,7 +29,7 @@ def of(
     """
     if size not in known.own:
         return made(model, size)
-    spec = json.dumps(known.size(model, model, size).to_json())
+    spec = json.dumps(known.of_model(model, size).to_json())
     torch = environment("torch", "cpu").python
     found = made(model, size, "--spec", spec, "--torch", str(torch))
     left_out = found.data.with_name(materials.LEFT_OUT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, pilot_file, pilot_options
-from bench.dims import EncoderDims
+from bench.dims import DecoderDims, EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue
@@ -95,6 +95,17 @@ def test_a_file_with_sizes_of_its_own_asks_for_these_and_their_export(tmp_path):
     assert (spec.batch, spec.dims.width) == (16, 128)
     served = asked.catalogue.size("export", "transformer", "support-tickets")
     assert (served.batch, served.dims) == (1, spec.dims)
+
+
+def test_a_decoder_of_ones_own_is_trained_by_llm_and_not_exported(tmp_path):
+    dims = "vocab = 90\nlayers = 1\nwidth = 24\nheads = 6\nkv_heads = 3\nffn = 40\nsequence = 12\n"
+    text = f'[size.letters]\nmodel = "decoder"\nbatch = 4\n[size.letters.dims]\n{dims}'
+    asked = options(written(tmp_path, text))
+    assert (asked.workload, asked.size) == ("llm", "letters")
+    spec = asked.catalogue.of_model("decoder", "letters")
+    assert isinstance(spec.dims, DecoderDims)
+    assert (spec.dims.head_width, spec.batch, spec.optimizer.name) == (4, 4, "adamw")
+    assert spec == asked.catalogue.size("llm", "decoder", "letters")
 
 
 def test_the_command_line_counts_more(tmp_path):
