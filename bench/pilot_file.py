@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,39}$")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # typing hashes what annotates a type, and a schema cannot be
 class Checked(GroupedMetadata):
     """A text that ``check`` does not refuse with a UsageError. schema: of it, for editors."""
 
@@ -99,6 +99,12 @@ def _device(text: str) -> None:
         raise unknown("device", kind, known)
 
 
+def _profile(text: str) -> None:
+    """Of the documents' file, which is read only where a pilot names one."""
+    if text not in (known := documents.profiles()):
+        raise unknown("profile", text, known)
+
+
 class Budget(Table):
     """When it is enough."""
 
@@ -137,7 +143,7 @@ class Constraints(Table):
 class Score(Table):
     """How what was measured is weighed."""
 
-    profile: Annotated[str, OneOf("profile", tuple(documents.profiles()))] | None = None
+    profile: Annotated[str, Checked(_profile)] | None = None
     weights: dict[Annotated[str, OneOf("criterion", documents.CRITERIA)], Share] = Field(
         default={}, description="single weights; the others are rescaled"
     )
