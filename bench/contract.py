@@ -28,10 +28,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 import numpy as np
 
+from bench.dims import CnnDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -80,46 +81,6 @@ class TooSlow(BenchError):
 NODES = "nodes"  # the setting of a cell on several machines: how many
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
 """What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
-
-
-@dataclass(frozen=True)
-class CnnDims:
-    """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
-
-    image: int
-    channels: int
-    classes: int
-    stem: str
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    bottleneck: bool = False
-    bn_eps: float = 1e-5
-    bn_momentum: float = 0.1  # weight of the new batch, PyTorch's convention
-
-
-@dataclass(frozen=True)
-class EncoderDims:
-    """A BERT-layout encoder with a pooler (tanh) and a classifier on the first token."""
-
-    vocab: int
-    positions: int
-    types: int
-    layers: int
-    width: int
-    heads: int
-    ffn: int
-    classes: int
-    sequence: int
-    ln_eps: float = 1e-12
-
-
-Dims = Union[CnnDims, EncoderDims]
-
-
-def dims_of(value: Mapping[str, Any]) -> Dims:
-    """From JSON, which knows no tuples."""
-    made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return CnnDims(**made) if "widths" in made else EncoderDims(**made)
 
 
 @dataclass(frozen=True)

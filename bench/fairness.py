@@ -28,7 +28,8 @@ from safetensors.numpy import save_file
 
 from backends.entry import Entry
 from bench import backends_index, envs, grid, machine
-from bench.contract import Cell, CnnDims, Dims, EncoderDims, Optimizer
+from bench.contract import Cell, Optimizer
+from bench.dims import CnnDims, Dims, EncoderDims
 from bench.duel import OURS, THEIRS
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.fairness_table import table, verdicts

@@ -22,12 +22,12 @@ from bench.contract import (
     Batch,
     Batches,
     Cell,
-    CnnDims,
     ParityError,
     Program,
     Settings,
     Unsupported,
 )
+from bench.dims import CnnDims
 from bench.figures import Times, Tokens, figures
 from bench.job import Job
 from workloads import flops

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 
-from bench.contract import Dims, Optimizer, dims_of
+from bench.contract import Optimizer
+from bench.dims import Dims, dims_of
 
 FOLDER = Path(__file__).resolve().parent
 SIZES = ("tiny", "small", "base", "large")

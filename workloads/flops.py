@@ -9,7 +9,7 @@ embedding look-ups are left out, so the figure is the same for every framework.
 
 from __future__ import annotations
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 
 
 def per_sample(dims: Dims, *, training: bool) -> int:

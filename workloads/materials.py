@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bench import safetensors
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 from bench.errors import UsageError
 from workloads import (
     NOISE,

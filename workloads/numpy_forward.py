@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from bench.contract import Batch, CnnDims, Dims, EncoderDims
+from bench.contract import Batch
+from bench.dims import CnnDims, Dims, EncoderDims
 
 Arrays = Mapping[str, np.ndarray]
 Unit = Callable[..., np.ndarray]

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 from bench.errors import UsageError
 from bench.parity import STEPS
 from workloads import Source

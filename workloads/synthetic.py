@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 
 PAD, CLS, SEP, FIRST_WORD = 0, 1, 2, 10
 WORDS_PER_CLASS = 40

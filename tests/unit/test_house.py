@@ -31,8 +31,8 @@ NAMES = FRAMEWORKS | set(BACKENDS)  # also of the backends that are still to com
 WORKER_HALF = {
     f"{path}.py"
     for path in words(
-        "bench/__init__ bench/contract bench/errors bench/safetensors bench/clock bench/memory"
-        " bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
+        "bench/__init__ bench/contract bench/dims bench/errors bench/safetensors bench/clock"
+        " bench/memory bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
         " bench/proof bench/capabilities bench/learning bench/payload"

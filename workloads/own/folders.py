@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import safetensors
-from bench.contract import Dims
+from bench.dims import Dims
 from bench.errors import UsageError
 from workloads import Own, weights
 from workloads.own import bert, files, resnet

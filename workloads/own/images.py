@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contract import CnnDims
+from bench.dims import CnnDims
 from bench.errors import UsageError
 from workloads import Own
 from workloads.own import files, rows

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bench.contract import Dims
+from bench.dims import Dims
 from bench.errors import UsageError
 from workloads import Own, Source
 from workloads.own import files, folders

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contract import EncoderDims
+from bench.dims import EncoderDims
 from bench.errors import UsageError
 from bench.text import plain
 from workloads import Own

@@ -1,0 +1,47 @@
+"""The shapes of the models, as plain values. Worker half; ``bench.contract`` hands them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class CnnDims:
+    """A residual network. ``stem`` is "3x3" (stride 1, no pooling) or "7x7" (ImageNet's)."""
+
+    image: int
+    channels: int
+    classes: int
+    stem: str
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    bottleneck: bool = False
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1  # weight of the new batch, PyTorch's convention
+
+
+@dataclass(frozen=True)
+class EncoderDims:
+    """A BERT-layout encoder with a pooler (tanh) and a classifier on the first token."""
+
+    vocab: int
+    positions: int
+    types: int
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    classes: int
+    sequence: int
+    ln_eps: float = 1e-12
+
+
+Dims = Union[CnnDims, EncoderDims]
+
+
+def dims_of(value: Mapping[str, Any]) -> Dims:
+    """From JSON, which knows no tuples."""
+    made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    return CnnDims(**made) if "widths" in made else EncoderDims(**made)
