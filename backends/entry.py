@@ -35,7 +35,8 @@ class Entry:
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
     rank_env: the variable in which its launcher tells each process its rank; "" where one process
     drives all devices.
-    trains: whether it has training at all.
+    trains: whether it has training at all. modules: whether it runs PyTorch's modules, so that it
+    has a user's own (the model ``module``).
     prepare: module that is run once in a new environment, such as to compile operators.
     public: module of the framework's own public models, which ``bench fairness`` measures against.
     public_lock: the lock whose packages have them.
@@ -64,6 +65,7 @@ class Entry:
     capabilities: str = ""
     rank_env: str = ""
     trains: bool = True
+    modules: bool = False
     prepare: str = ""
     public: str = ""
     public_lock: str = "cpu"

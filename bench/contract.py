@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.dims import CnnDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
+from bench.dims import AnyDims, CnnDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -43,10 +43,16 @@ Weights = Mapping[str, np.ndarray]
 
 Batch = Mapping[str, np.ndarray]
 """``cnn``: image float32 [B, C, H, W], label int64 [B].
-``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B]."""
+``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B].
+``module``: input0, input1, ... and label, float32 or int64 [B, ...], by the user's code."""
 
 INPUTS: Mapping[str, tuple[str, ...]] = {"cnn": ("image",), "transformer": ("ids", "mask")}
 """Each model's inputs, in order: keys of its batches and names in its exported files."""
+
+
+def inputs_of(model: str, count: int) -> tuple[str, ...]:
+    """The names of ``count`` inputs: those of a module of the user's own are only numbered."""
+    return INPUTS.get(model) or tuple(f"input{place}" for place in range(count))
 
 
 class BenchError(Exception):
@@ -113,7 +119,7 @@ class Cell:
     mode: str
     track: str
     batch: int
-    dims: Dims
+    dims: AnyDims
     optimizer: Optimizer
     world_size: int = 1
     format: str = ""  # export cells: "onnx" or "native"

@@ -9,13 +9,19 @@ embedding look-ups are left out, so the figure is the same for every framework.
 
 from __future__ import annotations
 
-from bench.dims import CnnDims, Dims, EncoderDims
+from bench.dims import AnyDims, CnnDims, EncoderDims, ModuleDims
 
 
-def per_sample(dims: Dims, *, training: bool) -> int:
-    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x)."""
-    products = _cnn(dims) if isinstance(dims, CnnDims) else _encoder(dims)
-    return 2 * products * (3 if training else 1)
+def per_sample(dims: AnyDims, *, training: bool, counted: int = 0) -> int:
+    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x).
+
+    counted: of one forward pass, by PyTorch, for a module whose shapes are not known here.
+    """
+    if isinstance(dims, ModuleDims):
+        forward = counted
+    else:
+        forward = 2 * (_cnn(dims) if isinstance(dims, CnnDims) else _encoder(dims))
+    return forward * (3 if training else 1)
 
 
 def _conv(side: int, kernel: int, cin: int, cout: int) -> int:

@@ -1,4 +1,4 @@
-"""The two networks, and how the canonical weights get into them.
+"""The networks, and how the canonical weights get into them.
 
 Initialisers are PyTorch's own and of no consequence: ``load_weights`` replaces every value.
 """
@@ -10,14 +10,23 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from backends.torch import own_module
 from backends.torch.cnn import Cnn
 from backends.torch.encoder import Encoder
-from bench.contract import CnnDims, Dims
+from bench.dims import AnyDims, CnnDims, ModuleDims
 
 
-def make(dims: Dims) -> nn.Module:
+def make(dims: AnyDims) -> nn.Module:
+    if isinstance(dims, ModuleDims):
+        return own_module.make(dims)
     return Cnn(dims) if isinstance(dims, CnnDims) else Encoder(dims)
+
+
+def criterion(dims: AnyDims) -> own_module.Loss:
+    """Of outputs and labels, the mean loss."""
+    return own_module.loss(dims) if isinstance(dims, ModuleDims) else F.cross_entropy
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:

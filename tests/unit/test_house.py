@@ -37,6 +37,7 @@ WORKER_HALF = {
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
         " bench/proof bench/capabilities bench/learning bench/payload"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
+        " workloads/own/__init__ workloads/own/sources"
     )
 }
 LATER = {  # in the standard library, but not in 3.9's

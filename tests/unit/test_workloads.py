@@ -15,9 +15,9 @@ from workloads import catalogue, flops, synthetic
 
 
 def test_the_three_workloads_and_their_models():
-    assert catalogue.names() == ("cnn", "transformer", "export", "capability")
+    assert catalogue.names() == ("cnn", "transformer", "module", "export", "capability")
     assert catalogue.models("cnn") == ("cnn",)
-    assert catalogue.models("export") == ("cnn", "transformer")
+    assert catalogue.models("export") == ("cnn", "transformer", "module")
 
 
 def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
@@ -158,7 +158,7 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    assert catalogue.names() == ("cnn", "transformer", "export", "capability", "mine")
+    assert catalogue.names() == ("cnn", "transformer", "module", "export", "capability", "mine")
     assert catalogue.size("mine", "cnn", "tiny").batch == 8
 
 
