@@ -193,8 +193,9 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         paths = pythons(arguments.python)
         own = auto.devices(backends, pythons=paths, brought=site, asked=asked, say=say)
     sizes = grid.choose("size", arguments.size, arguments.catalogue.sizes())
-    for own_code in arguments.catalogue.executed(sizes):
-        say(f"runs your code: {own_code} (in the workers and for the reference)")
+    if any(backends_index.find(name).modules for name in backends):
+        for own_code in arguments.catalogue.executed(sizes):
+            say(f"runs your code: {own_code} (in the workers and for the reference)")
     return grid.Request(
         backends=backends,
         workloads=grid.choose("workload", arguments.workload, arguments.catalogue.names()),

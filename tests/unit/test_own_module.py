@@ -86,7 +86,7 @@ def test_a_name_that_is_none_is_told_in_one_line(text, said, capsys):
 
 
 def test_a_module_that_is_not_there_or_not_python_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match=r"there is no module net in .*: path names the folder"):
+    with pytest.raises(UsageError, match=r"there is no module net in .*: name its folder"):
         modules.dims("net:make", tmp_path)
     package(tmp_path, net="def make(:\n")
     with pytest.raises(UsageError, match=r"net\.py, line 1: not Python"):
@@ -161,6 +161,9 @@ def test_the_command_line_alone_is_enough(tmp_path, monkeypatch):
         for workload in ("module", "export")
     ]
     assert {task.cell.size for task in tasks} == {"module-tinynet"}
+    asked = cli.parsed(["run", "--torch-module", "net:TinyNet", "--backend", "jax"])
+    options.request(asked, say=said.append)
+    assert not any("your code" in line for line in said[1:])
     assert all(task.refused is None and "/spec=" in task.cell.id for task in tasks)
 
 

@@ -29,7 +29,7 @@ def files(folder: Path, module: str) -> list[Path]:
     """
     if not (mine := _file(folder, module)):
         raise UsageError(
-            f"there is no module {module} in {folder}: path names the folder that it lies in"
+            f"there is no module {module} in {folder}: name its folder (path), or start from there"
         )
     found: dict[Path, str] = {}
     waiting = [(mine, module), *_around(folder, module)]
