@@ -26,6 +26,7 @@ def named(text: str) -> str:
 
 def dims(factory: str, folder: Path) -> ModuleDims:
     """UsageError where the module is not in the folder."""
+    folder = folder.resolve()  # as the places of what is imported are compared with it
     try:
         found = sources.digest(folder, factory.partition(":")[0])
     except OSError as error:
