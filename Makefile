@@ -73,8 +73,8 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
 	@$(PY) -m tests.browser.chromium
-	$(PY) -m pytest -n 3 --dist loadfile tests/unit tests/cli tests/faults tests/parity tests/browser
-	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 2 tests/contract
+	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
+	    tests/contract tests/cli tests/faults tests/browser tests/parity tests/unit
 
 check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check

@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is stated in ``bench.errors``."""
     try:
-        arguments = parsed(argv)
+        arguments = pilot_options.parsed(_parser(), argv)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except BenchError as error:
@@ -71,13 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-
-
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; a pilot file that it names (``--spec``) gives what it leaves open."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    return parser.parse_args(argv) if pilot_options.preset(arguments) else arguments
 
 
 def _parser() -> Parser:
@@ -155,8 +148,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.report:
             from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
 
-            spec = ["--spec", str(arguments.spec)] if arguments.spec else []
-            for line in command.beside(parsed(["report", str(file.path), *spec])):
+            page = report_options.of(file.path, spec=arguments.spec)
+            for line in command.beside(page):
                 console.print(line, soft_wrap=True, markup=False)
     return _exit_code(search.judged(rows) if search else rows, strict=arguments.strict)
 

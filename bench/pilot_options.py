@@ -6,7 +6,7 @@ Parent half.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,18 @@ def init(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def preset(arguments: argparse.Namespace) -> bool:
-    """Whether a pilot file has set new defaults: the command line is to be read again."""
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; a pilot file that it names, or a module, gives what it leaves open."""
+    arguments = parser.parse_args(argv)
     spec, module = (getattr(arguments, name, None) for name in ("spec", "torch_module"))
     if not (spec or module):
-        return False
+        return arguments
     known, found = vars(arguments), pilot_file.read(spec) if spec else PilotFile()
     found = of_module(found, module) if module else found
     arguments.parser.set_defaults(
         **{name: value for name, value in arguments.of_file(found) if name in known}
     )
-    return True
+    return parser.parse_args(argv)
 
 
 def of_module(file: PilotFile, module: str) -> PilotFile:

@@ -17,3 +17,14 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"BENCH_BACKENDS", "BENCH_ENVS", "BENCH_CACHE"}
     for name in [name for name in os.environ if name.startswith("BENCH_") and name not in kept]:
         monkeypatch.delenv(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests one of pytest's processes has to run: a file's, for they share its fixtures.
+    Those of the contract take minutes and share none; where some do, they say so themselves.
+
+    The slow ones come first, and what mostly waits runs beside what computes.
+    """
+    for item in items:
+        if "contract" not in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -17,11 +17,11 @@ from bench.accelerators import choose
 from bench.accelerators.ask import ask, question
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
-from bench.cli import parsed
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.gpu_check import judges
 from bench.gpu_check.judges import FAIL, OK, SKIP, Answer
 from bench.gpu_check.plan import CELL_S, MINUTES, Planned, planned
+from bench.report import options as report_options
 from bench.rows.files import ResultFile
 from bench.rows.schema import Row
 
@@ -140,7 +140,7 @@ def _file(path: Path) -> ResultFile:
 def _page(out: Path) -> Answer:
     from bench.report import command  # noqa: PLC0415  # imports pandas and Altair
 
-    told = "; ".join(command.beside(parsed(["report", str(out)])))
+    told = "; ".join(command.beside(report_options.of(out)))
     return Answer(OK, "page", told, "the page of these rows")
 
 

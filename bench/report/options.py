@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench import pilot_options
 from bench.score import TASKS, WHOLE
 from bench.score.options import add_must, add_weights
 
@@ -27,3 +28,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     add_must(made)
     add_weights(made)
     return made
+
+
+def of(results: Path, *, spec: Path | None = None) -> argparse.Namespace:
+    """What ``bench report`` would be asked of one file: the page that a run ends with."""
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers())
+    given = ["--spec", str(spec)] if spec else []
+    return pilot_options.parsed(parser, ["report", str(results), *given])

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bench import envs, scratch
 from bench.contract import Cell
 from bench.grid import choose
 from bench.options import DEFAULT_BACKENDS
-from workloads import catalogue
+from workloads import catalogue, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
@@ -99,20 +99,64 @@ def _environment(backend: str, settings: Mapping[str, str], *, folder: Path) -> 
     return {**os.environ, **threads, **caches, **theirs, **carried, "PYTHONPATH": str(ROOT)}
 
 
-def in_environment(backend: str, task: dict[str, Any], *, folder: Path) -> Result:
-    """Run the driver under the backend's interpreter, in a scratch folder."""
-    given, answer = folder / "task.json", folder / "result.json"
-    given.write_text(json.dumps(task), encoding="utf-8")
-    answer.unlink(missing_ok=True)
+@dataclass(frozen=True)
+class Question:
+    """One check of driver.py. cells: what it needs beside ``cell``. reader: who is asked, if it is
+    not the cell's backend. folder: where exported files lie.
+    """
+
+    check: str
+    cell: Cell
+    folder: Path
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    reader: str = ""
+
+    @property
+    def backend(self) -> str:
+        return self.reader or self.cell.backend
+
+    def to_json(self) -> dict[str, Any]:
+        prepared = prepare.ensure(self.cell.model, "tiny")
+        weights = prepared.weights if self.cell.trains else prepared.export_weights
+        return {
+            "module": BACKENDS[self.backend].module,
+            "capabilities": BACKENDS[self.backend].capabilities,
+            "check": self.check,
+            "cell": self.cell.to_json(),
+            "cells": {name: one.to_json() for name, one in self.cells.items()},
+            "files": {
+                "weights": str(weights),
+                "data": str(prepared.data),
+                "folder": str(self.folder / "exported"),
+                "logits": str(self.folder / "logits.npz"),
+            },
+        }
+
+
+def answers(questions: Mapping[str, Question], *, scratch: Path) -> dict[str, Result]:
+    """To all questions, in their order, from one process of the backend that they are put to."""
+    (backend,) = {one.backend for one in questions.values()}
+    settings = next(iter(questions.values())).cell.settings
+    for one in questions.values():
+        one.folder.mkdir(parents=True, exist_ok=True)
+    given, answered = scratch / "tasks.json", scratch / "results.json"
+    given.write_text(json.dumps({name: one.to_json() for name, one in questions.items()}))
+    answered.unlink(missing_ok=True)
     ran = subprocess.run(
-        [python(backend), DRIVER, given, answer],
-        cwd=folder,
-        env=_environment(backend, task["cell"]["settings"], folder=folder),
+        [python(backend), DRIVER, given, answered],
+        cwd=scratch,
+        env=_environment(backend, settings, folder=scratch),
         capture_output=True,
         text=True,
         check=False,
     )
     sys.stdout.write(ran.stdout[-4000:] + ran.stderr[-8000:])
-    assert ran.returncode == 0, f"{task['check']} failed under {backend}: see its output"
-    result: Result = json.loads(answer.read_text(encoding="utf-8"))
+    assert ran.returncode == 0, f"{', '.join(questions)} failed under {backend}: see its output"
+    found: dict[str, Result] = json.loads(answered.read_text(encoding="utf-8"))
+    return found
+
+
+def fine(result: Result) -> Result:
+    """An answer; the test fails where the check has raised."""
+    assert "raised" not in result, result["raised"]
     return result

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.registry import BACKENDS
 from bench.contract import Cell
-from tests.contract.asking import Result, in_environment
-from workloads import prepare
+from tests.contract.asking import Question, Result, answers, fine
 
 Ask = Callable[..., Result]
 
@@ -22,22 +20,7 @@ def ask(tmp_path: Path) -> Ask:
     def run(
         check: str, asked: Cell, *, reader: str = "", cells: dict[str, Cell] | None = None
     ) -> Result:
-        backend = reader or asked.backend
-        prepared = prepare.ensure(asked.model, "tiny")
-        weights = prepared.weights if asked.trains else prepared.export_weights
-        task = {
-            "module": BACKENDS[backend].module,
-            "capabilities": BACKENDS[backend].capabilities,
-            "check": check,
-            "cell": asked.to_json(),
-            "cells": {name: one.to_json() for name, one in (cells or {}).items()},
-            "files": {
-                "weights": str(weights),
-                "data": str(prepared.data),
-                "folder": str(tmp_path / "exported"),
-                "logits": str(tmp_path / "logits.npz"),
-            },
-        }
-        return in_environment(backend, task, folder=tmp_path)
+        question = Question(check, asked, tmp_path, cells=cells or {}, reader=reader)
+        return fine(answers({check: question}, scratch=tmp_path)[check])
 
     return run

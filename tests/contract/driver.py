@@ -1,7 +1,7 @@
-"""Runs one check of one adapter under the backend's own interpreter: stdlib and numpy only.
+"""Runs checks of one adapter under the backend's own interpreter: stdlib and numpy only.
 
-``python driver.py TASK.json RESULT.json``. The task names the adapter's module, the check, the
-cell and the prepared files; the result is JSON, so what ``effective`` says must be JSON too. The
+``python driver.py TASKS.json RESULTS.json``. A task names the adapter's module, the check, the
+cell and the prepared files; a result is JSON, so what ``effective`` says must be JSON too. The
 assertions are made in test_adapters.py: here is only what an adapter has to be asked.
 """
 
@@ -13,6 +13,7 @@ import importlib
 import json
 import sys
 import time
+import traceback
 import weakref
 from pathlib import Path
 from typing import Any
@@ -325,12 +326,22 @@ CHECKS = {
 }
 
 
-def main(argv: list[str]) -> None:
-    task = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+def answer(task: dict[str, Any]) -> dict[str, Any]:
+    """What the check found, or ``raised``: the others are asked all the same."""
     module, _, name = task["check"].rpartition(":")  # MODULE:NAME where it is not one of these
     found = vars(importlib.import_module(f"tests.contract.{module}")) if module else CHECKS
-    result = found[name](Task(task))
-    Path(argv[1]).write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+    try:
+        result: dict[str, Any] = found[name](Task(task))
+        json.dumps(result, allow_nan=False)
+    except Exception:  # noqa: BLE001  # the test that wants this answer fails with it
+        return {"raised": traceback.format_exc()}
+    return result
+
+
+def main(argv: list[str]) -> None:
+    tasks = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    results = {name: answer(task) for name, task in tasks.items()}
+    Path(argv[1]).write_text(json.dumps(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

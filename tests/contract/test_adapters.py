@@ -7,13 +7,14 @@ everything else is one part of an adapter against another.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from backends.registry import BACKENDS
-from tests.contract.asking import THREADS, cell, selected
-from tests.contract.conftest import Ask
+from tests.contract.asking import THREADS, Question, Result, answers, cell, fine, selected
 
 MODELS = ("cnn", "transformer")
 
@@ -24,6 +25,12 @@ MODELS = ("cnn", "transformer")
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
 PARAMETERS = {"cnn": 78_042, "transformer": 172_610}
 
+NOBODYS = {
+    "int8 training": "int8",
+    "an unknown precision": "fp7",
+    "TF32 without NVIDIA": "tf32",
+}
+"""What no backend runs -> the precision that its cell asks for."""
 FLOATS = ("fp32", "tf32", "bf16", "fp16")
 # MXNet has no switch for TF32; neither it nor MindSpore has bfloat16 for GPUs. All else is done.
 NOT_ON_GPU = {"mxnet": ("tf32", "bf16"), "mindspore": ("bf16",)}
@@ -45,23 +52,78 @@ MEETING = {
 }
 """What the second of two machines, with two of four processes, tells each launcher."""
 
-backends = pytest.mark.parametrize(
-    "backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in selected()]
-)
-models = pytest.mark.parametrize("model", MODELS)
-
-
 OF_TORCH = {"lightning": ("cnn",), "deepspeed": ("transformer",)}
 """Their models are torch's, and so is what writes and reads files: one each."""
 
 
-def formats() -> list[object]:
-    return [
-        pytest.param(name, written, model, marks=pytest.mark.backend(name))
+def of(backend: str, *values: str) -> object:
+    """A test's parameters. Those of one backend share a process, so one of pytest's runs them."""
+    marks = [pytest.mark.backend(backend), pytest.mark.xdist_group(backend)]
+    return pytest.param(backend, *values, marks=marks)
+
+
+backends = pytest.mark.parametrize("backend", [of(name) for name in selected()])
+trained = pytest.mark.parametrize(
+    ("backend", "model"), [of(name, model) for name in selected() for model in MODELS]
+)
+exported = pytest.mark.parametrize(
+    ("backend", "written", "model"),
+    [
+        of(name, written, model)
         for name in selected()
         for written in BACKENDS[name].formats
         for model in OF_TORCH.get(name, MODELS)
-    ]
+    ],
+)
+
+
+class Asked:
+    """The answers of backends, each of which is asked all of it once, in one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.found: dict[tuple[str, str], dict[str, Result]] = {}
+
+    def __call__(self, backend: str, name: str) -> Result:
+        if (backend, "") not in self.found:
+            self._ask(backend, questions(backend, self.folder / backend))
+        return fine(self.found[backend, ""][name])
+
+    def read_back(self, backend: str, name: str, *, reader: str) -> Result:
+        """By the backend that reads the format, all that ``backend`` has written in it."""
+        if (backend, reader) not in self.found:
+            own = questions(backend, self.folder / backend)
+            files = {
+                key: replace(one, check="read", reader=reader)
+                for key, one in own.items()
+                if one.check == "export" and BACKENDS[backend].formats[one.cell.format] == reader
+            }
+            self._ask(backend, files, reader=reader)
+        return fine(self.found[backend, reader][name])
+
+    def _ask(self, backend: str, asked: Mapping[str, Question], *, reader: str = "") -> None:
+        scratch = self.folder / f"{backend}-{reader}"
+        scratch.mkdir(parents=True)
+        self.found[backend, reader] = answers(asked, scratch=scratch)
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    return Asked(tmp_path_factory.mktemp("asked"))
+
+
+def questions(backend: str, folder: Path) -> dict[str, Question]:
+    plain = cell(backend, "cnn")
+    cells = {name: replace(plain, precision=precision) for name, precision in NOBODYS.items()}
+    on_gpu = {name: replace(plain, device="cuda", precision=name) for name in FLOATS}
+    found = {"describe": Question("describe", plain, folder, cells={**cells, **on_gpu})}
+    for model in MODELS:
+        found[model] = Question("train", cell(backend, model), folder)
+    for written in BACKENDS[backend].formats:
+        for model in OF_TORCH.get(backend, MODELS):
+            name = f"{written} {model}"
+            found[name] = Question("export", cell(backend, model, format=written), folder / name)
+    return found
 
 
 def waits(seconds: dict[str, float]) -> bool:
@@ -75,16 +137,9 @@ def waits(seconds: dict[str, float]) -> bool:
 
 @backends
 def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
-    ask: Ask, backend: str
+    asked: Asked, backend: str
 ) -> None:
-    plain = cell(backend, "cnn")
-    cells = {
-        "int8 training": replace(plain, precision="int8"),
-        "an unknown precision": replace(plain, precision="fp7"),
-        "TF32 without NVIDIA": replace(plain, precision="tf32"),
-    }
-    on_gpu = {name: replace(plain, device="cuda", precision=name) for name in FLOATS}
-    described = ask("describe", plain, cells={**cells, **on_gpu})
+    described = asked(backend, "describe")
     assert described["missing"] == []
     assert described["name"] == backend
     assert described["dist"]
@@ -99,7 +154,7 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
         assert MEETING[backend] <= set(there)
         assert "first.example" not in " ".join(here)
     said = described["unsupported"]
-    assert [name for name in cells if not said[name]] == []
+    assert [name for name in NOBODYS if not said[name]] == []
     if BACKENDS[backend].trains:
         done = [name for name in FLOATS if said[name] is None]
         assert done == [name for name in FLOATS if name not in NOT_ON_GPU.get(backend, ())]
@@ -109,11 +164,9 @@ def test_the_adapter_has_the_contracts_names_and_answers_what_it_cannot(
     assert described["streamed"] == [2.0, 2.0, 2.0]
 
 
-@backends
-@models
-def test_training(ask: Ask, backend: str, model: str) -> None:
-    asked = cell(backend, model)
-    found = ask("train", asked)
+@trained
+def test_training(asked: Asked, backend: str, model: str) -> None:
+    found = asked(backend, model)
     if said := found.get("unsupported"):
         assert len(said) > 20, "a reason in words"
         pytest.skip(said)
@@ -138,12 +191,11 @@ def test_training(ask: Ask, backend: str, model: str) -> None:
     assert found["alive"] == [], "close keeps these alive"
 
 
-@pytest.mark.parametrize(("backend", "written", "model"), formats())
+@exported
 def test_an_exported_file_is_checked_loaded_and_right(
-    ask: Ask, backend: str, written: str, model: str
+    asked: Asked, backend: str, written: str, model: str
 ) -> None:
-    asked = cell(backend, model, format=written)
-    found = ask("export", asked)
+    found = asked(backend, f"{written} {model}")
     assert found["facts"]["file"]
     assert found["n_params"] == PARAMETERS[model]
     assert [logits["shape"][0] for logits in found["logits"]] == [16, 3]
@@ -156,7 +208,7 @@ def test_an_exported_file_is_checked_loaded_and_right(
     reader = BACKENDS[backend].formats[written]
     if reader not in selected():
         pytest.skip(f"exported; reading it back needs {reader} in BENCH_BACKENDS")
-    back = ask("read", asked, reader=reader)
+    back = asked.read_back(backend, f"{written} {model}", reader=reader)
     assert back["sizes"] == [16, 3], "the batch dimension is dynamic"
     assert max(back["errors"]) < 1e-4
     assert back["alive"] == []

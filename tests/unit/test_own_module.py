@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -9,13 +10,18 @@ import numpy as np
 import pytest
 
 from backends import registry
-from bench import cli, grid, options, pilot_file
+from bench import cli, grid, options, pilot_file, pilot_options
 from bench.contract import Cell, inputs_of
 from bench.dims import ModuleDims
 from bench.errors import UsageError
 from tests.cells import cell
 from workloads import batches, catalogue, flops
 from workloads.own import modules, sources
+
+
+def parsed(argv: list[str]) -> argparse.Namespace:
+    return pilot_options.parsed(cli._parser(), argv)
+
 
 DIMS = ModuleDims("net:make", "/somewhere", "0" * 64)
 
@@ -150,7 +156,7 @@ def test_two_versions_of_a_module_never_compare(tmp_path):
 def test_the_command_line_alone_is_enough(tmp_path, monkeypatch):
     package(tmp_path, net="")
     monkeypatch.chdir(tmp_path)
-    asked = cli.parsed(["run", "--torch-module", "net:TinyNet", "--batch", "8", "--device", "cpu"])
+    asked = parsed(["run", "--torch-module", "net:TinyNet", "--batch", "8", "--device", "cpu"])
     said: list[str] = []
     request = options.request(asked, say=said.append)
     assert said == ["runs your code: net:TinyNet (in the workers and for the reference)"]
@@ -161,7 +167,7 @@ def test_the_command_line_alone_is_enough(tmp_path, monkeypatch):
         for workload in ("module", "export")
     ]
     assert {task.cell.size for task in tasks} == {"module-tinynet"}
-    asked = cli.parsed(["run", "--torch-module", "net:TinyNet", "--backend", "jax"])
+    asked = parsed(["run", "--torch-module", "net:TinyNet", "--backend", "jax"])
     options.request(asked, say=said.append)
     assert not any("your code" in line for line in said[1:])
     assert all(task.refused is None and "/spec=" in task.cell.id for task in tasks)

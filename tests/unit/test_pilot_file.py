@@ -24,10 +24,14 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def parsed(argv):
+    return pilot_options.parsed(cli._parser(), argv)
+
+
 def options(path: Path, *arguments: str, command: str = "run"):
     """As ``bench COMMAND --spec path`` has them after the second reading."""
     results = [] if command == "run" else ["x.csv"]
-    return cli.parsed([command, *results, "--spec", str(path), *arguments])
+    return parsed([command, *results, "--spec", str(path), *arguments])
 
 
 def test_the_template_holds_every_key_there_is(tmp_path):
@@ -130,7 +134,7 @@ def test_two_sizes_of_one_name_are_told_apart(tmp_path):
 
 def test_an_empty_file_changes_nothing(tmp_path):
     assert pilot_file.read(written(tmp_path, "")) == PilotFile()
-    asked, plain = options(written(tmp_path, "")), cli.parsed(["run"])
+    asked, plain = options(written(tmp_path, "")), parsed(["run"])
     same = set(vars(plain)) - {"spec", "parser", "catalogue"}
     assert {name: getattr(asked, name) for name in same} == {
         name: getattr(plain, name) for name in same
