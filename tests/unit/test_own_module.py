@@ -213,3 +213,9 @@ def test_batches_hold_what_the_data_does():
     made = batches.make(data, model="module", batch=4, train_batches=2, infer_batches=1)
     assert list(made.train[0]) == ["input0", "input1", "label"]
     assert made.train[1]["label"].tolist() == [[8, 9], [10, 11], [0, 1], [2, 3]]
+
+
+def test_the_reference_workloads_do_not_know_it():
+    request = grid.Request(["torch"], catalogue.names(), ["tiny"], ["cpu"])
+    tasks = grid.plan(request, entry=registry.BACKENDS.__getitem__)
+    assert {task.cell.model for task in tasks} == {"cnn", "transformer"}
