@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 
 def make(spec: SizeSpec, dims: ModuleDims, *, out: Path) -> dict[str, Any]:
     """Write the weights and the data; the trace."""
-    initial = weights(own_module.make(dims))
+    initial = weights(dims, own_module.make(dims))
     batch = spec.gate_batch or spec.batch
     data = draw(dims, max(SAMPLES, batch))
     for name, given in (("weights", initial), ("data", data)):
@@ -82,9 +82,10 @@ def make(spec: SizeSpec, dims: ModuleDims, *, out: Path) -> dict[str, Any]:
     }
 
 
-def weights(net: nn.Module) -> Arrays:
+def weights(dims: ModuleDims, net: nn.Module) -> Arrays:
     """The whole state: parameters and persistent buffers."""
-    return {name: _array(f"the state's {name}", value) for name, value in net.state_dict().items()}
+    state = net.state_dict().items()
+    return {name: _array(f"{dims.factory}: {name} of its state", value) for name, value in state}
 
 
 def draw(dims: ModuleDims, count: int) -> Arrays:

@@ -80,6 +80,10 @@ WRONG = {
         "ValueError: no width",
     ),
     "nothing": ("def make():\n    return 1\n", "returns a int: it must return a torch.nn.Module"),
+    "half": (
+        MAKE.replace("nn.Linear(3, 2)", "nn.Linear(3, 2).half()") + EXAMPLE,
+        "half:make: weight of its state is torch.float16: make it torch.float32 or torch.int64",
+    ),
     "unfed": (MAKE, "unfed has no function example: it has make"),
     "lonely": (MAKE + "def example(batch, generator):\n    return torch.rand(batch, 3)\n", "tuple"),
     "halves": (MAKE + EXAMPLE.replace("3),", "3).half(),"), "input0 is torch.float16: make it"),
