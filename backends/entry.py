@@ -38,7 +38,8 @@ class Entry:
     serves: module that runs a user's own model file (bench/served.py).
     rank_env: the variable in which its launcher tells each process its rank; "" where one process
     drives all devices.
-    trains: whether it has training at all.
+    trains: whether it has training at all. modules: whether it runs PyTorch's modules, so that it
+    has a user's own (the model ``module``).
     prepare: module that is run once in a new environment, such as to compile operators.
     public: module of the framework's own public models, which ``bench fairness`` measures against.
     public_lock: the lock whose packages have them.
@@ -68,6 +69,7 @@ class Entry:
     serves: str = ""
     rank_env: str = ""
     trains: bool = True
+    modules: bool = False
     prepare: str = ""
     public: str = ""
     public_lock: str = "cpu"

@@ -31,6 +31,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "torch": Entry(
             "backends.torch.adapter",
             python="3.11",
+            modules=True,
             locks=("cpu", "cuda"),
             unlocked={"rocm": TORCH_ROCM},
             capabilities="backends.torch.capabilities",
@@ -97,6 +98,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "lightning": Entry(
             "backends.lightning.adapter",
             python="3.11",
+            modules=True,
             capabilities="backends.lightning.capabilities",
             rank_env="RANK",
             locks=("cpu", "cuda"),
@@ -110,6 +112,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "deepspeed": Entry(
             "backends.deepspeed.adapter",
             python="3.11",
+            modules=True,
             capabilities="backends.deepspeed.capabilities",
             rank_env="RANK",
             locks=("cpu", "cuda"),
@@ -128,10 +131,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             capabilities="backends.mxnet.capabilities",
             locks=("cpu",),
-            unlocked={
-                "cuda": "its newest build on the package index is for CUDA 11.2, which it does not"
-                " bring",
-            },
+            unlocked={"cuda": "its newest build on the index wants CUDA 11.2, and brings none"},
             modes=("compiled", "eager"),
             imports=("mxnet", "onnx"),
             # cuDNN would multiply float32 in TF32, and MXNet has no switch for it.

@@ -32,7 +32,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims, dims_of  # noqa: F401  for others' adapters
+from bench.dims import (  # noqa: F401  for others' adapters
+    AnyDims,
+    CnnDims,
+    DecoderDims,
+    Dims,
+    EncoderDims,
+    dims_of,
+)
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -45,7 +52,8 @@ Batch = Mapping[str, np.ndarray]
 """``cnn``: image float32 [B, C, H, W], label int64 [B].
 ``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B].
 ``decoder``: ids int64 [B, S], label int64 [B, S], of each token the next one. Texts are packed one
-behind the other, so there is no padding: every token is real, and the loss is the mean over all."""
+behind the other, so there is no padding: every token is real, and the loss is the mean over all.
+``module``: input0, input1, ... and label, float32 or int64 [B, ...], by the user's code."""
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "cnn": ("image",),
@@ -53,6 +61,11 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "decoder": ("ids",),
 }
 """Each model's inputs, in order: keys of its batches and names in its exported files."""
+
+
+def inputs_of(model: str, count: int) -> tuple[str, ...]:
+    """The names of ``count`` inputs: those of a module of the user's own are only numbered."""
+    return INPUTS.get(model) or tuple(f"input{place}" for place in range(count))
 
 
 class BenchError(Exception):
@@ -119,7 +132,7 @@ class Cell:
     mode: str
     track: str
     batch: int
-    dims: Dims
+    dims: AnyDims
     optimizer: Optimizer
     world_size: int = 1
     format: str = ""  # export cells: "onnx" or "native"

@@ -61,12 +61,36 @@ class DecoderDims:
         return self.width // self.heads
 
 
+@dataclass(frozen=True)
+class ModuleDims:
+    """A PyTorch module of the user's own, whose shapes only PyTorch knows.
+
+    factory: ``package.module:function``. path: the folder that Python finds the package in, on this
+    machine. sources: sha256 of its files, as ``workloads.own.sources`` makes it.
+    """
+
+    factory: str
+    path: str
+    sources: str
+
+
 Dims = Union[CnnDims, EncoderDims, DecoderDims]
+"""Of the models that are written here, for each framework."""
+
+AnyDims = Union[Dims, ModuleDims]
 
 
-def dims_of(value: Mapping[str, Any]) -> Dims:
+def ours(dims: AnyDims) -> Dims:
+    """Where only the models that are written here can come."""
+    assert not isinstance(dims, ModuleDims), "the shapes of a user's own module are not known"
+    return dims
+
+
+def dims_of(value: Mapping[str, Any]) -> AnyDims:
     """From JSON, which knows no tuples."""
     made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    if "factory" in made:
+        return ModuleDims(**made)
     if "widths" in made:
         return CnnDims(**made)
     return DecoderDims(**made) if "kv_heads" in made else EncoderDims(**made)

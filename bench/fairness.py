@@ -29,7 +29,7 @@ from safetensors.numpy import save_file
 from backends.entry import Entry
 from bench import backends_index, envs, grid, machine
 from bench.contract import Cell, Optimizer
-from bench.dims import CnnDims, Dims, EncoderDims
+from bench.dims import CnnDims, Dims, EncoderDims, ours
 from bench.duel import OURS, THEIRS
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.fairness_table import table, verdicts
@@ -234,8 +234,8 @@ def _duel(child: Child, *, rounds: int, process: int) -> Row:
 
 def _job(cell: Cell, entry: Entry, *, scratch: Path) -> Job:
     weights, data, trace = (scratch / name for name in ("weights", "data", "trace"))
-    save_file(seeded(cell.dims, name=f"{cell.model}-fairness"), weights)
-    save_file(_data(cell.dims), data)
+    save_file(seeded(ours(cell.dims), name=f"{cell.model}-fairness"), weights)
+    save_file(_data(ours(cell.dims)), data)
     return Job(
         role="fairness",
         cell=cell,

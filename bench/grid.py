@@ -11,6 +11,7 @@ from typing import Any
 from backends.entry import Entry
 from bench import capabilities, conditions, preallocation
 from bench.contract import NODES, Cell
+from bench.dims import ModuleDims
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec, catalogue
 from workloads.catalogue import Catalogue
@@ -25,6 +26,7 @@ SHARDING = "sharding"
 """The setting: parameters, gradients or moments are split over the devices (``on``)."""
 READER = "reader"
 """The setting of an export: another backend than the registry's reads the file back."""
+RECOMPUTE = "recompute"
 CAPABILITY = "capability"  # the workload whose cells ask one question each
 SPEC = "spec"
 """In the id of cells of a size of the user's own: what that is, as a digest."""
@@ -200,7 +202,21 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
         return f"{cell.backend} has no {cell.format} export: it has {', '.join(entry.formats)}"
     if cell.compile_cache == "warm" and not entry.cache_dirs:
         return f"{cell.backend} keeps no compiled code for a second process to find"
-    return _not_there_yet(cell, entry) or _unknown_setting(cell, entry)
+    return _of_module(cell, entry) or _not_there_yet(cell, entry) or _unknown_setting(cell, entry)
+
+
+def _of_module(cell: Cell, entry: Entry) -> str | None:
+    """What a PyTorch module of the user's own cannot be run by, or with."""
+    if not isinstance(cell.dims, ModuleDims):
+        return None
+    if not entry.modules:
+        serves = "" if entry.trains else ": this backend serves its exports"
+        return f"the model is a PyTorch module{serves}"
+    if cell.world_size > 1:
+        return "a module of the user's own is run by one process: world size 1"
+    if RECOMPUTE in cell.settings:
+        return f"the setting {RECOMPUTE} is of our own models, whose blocks are known"
+    return None
 
 
 def unlocked(backend: str, device: str, entry: Entry) -> str:

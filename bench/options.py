@@ -82,6 +82,7 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument(
         "--size", default="small", help="tiny (seconds), small (minutes, default), base (one GPU)"
     )
+    pilot_options.add_module(choice)
     choice.add_argument(
         "--device",
         default="auto",
@@ -93,8 +94,6 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         type=count,
         help="fresh processes per cell; default: as --precision-target asks",
     )
-    choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
-    choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
     choice.add_argument(
         "--quality",
         action="store_true",
@@ -121,6 +120,8 @@ def _add_variants(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument("--format", default="onnx", help="of exports: onnx (default), native")
     choice.add_argument("--compile", default="cold", help="compile caches: cold (default), warm")
     choice.add_argument("--batch", help="batch sizes; default: the workload's own")
+    choice.add_argument("--threads", type=count, help="default: all CPUs that are allowed")
+    choice.add_argument("--world-size", default="1", help="processes per cell; default: 1")
     choice.add_argument(
         "--setting",
         action="append",
@@ -190,10 +191,14 @@ def request(arguments: argparse.Namespace, *, say: Callable[[str], None]) -> gri
         device = machine.likely_device()
         paths = pythons(arguments.python)
         own = auto.devices(backends, pythons=paths, brought=site, asked=asked, say=say)
+    sizes = grid.choose("size", arguments.size, arguments.catalogue.sizes())
+    if any(backends_index.find(name).modules for name in backends):
+        for own_code in arguments.catalogue.executed(sizes):
+            say(f"runs your code: {own_code} (in the workers and for the reference)")
     return grid.Request(
         backends=backends,
         workloads=grid.choose("workload", arguments.workload, arguments.catalogue.names()),
-        sizes=grid.choose("size", arguments.size, arguments.catalogue.sizes()),
+        sizes=sizes,
         devices=grid.choose("device", device, grid.DEVICES),
         precisions=grid.choose("precision", arguments.precision, grid.PRECISIONS),
         modes=_of_each("mode", arguments.mode, ("default", *grid.MODES)),

@@ -59,6 +59,8 @@ class Trace:
     Logits are [B, classes], or of a decoder those that ``sampled`` takes.
 
     replicated: number of parts -> the losses where BatchNorm takes each part's own statistics.
+    Of a module of the user's own, outputs are [B, ...], and flops_per_sample is what PyTorch
+    counted in a forward pass.
     """
 
     param_count: int
@@ -69,6 +71,7 @@ class Trace:
     logits_after: np.ndarray | None = None
     accuracy: float | None = None
     accuracy_samples: int = 0
+    flops_per_sample: int = 0
 
     def losses_of(self, replicas: int) -> list[float]:
         """Unsupported where the reference has not been trained in so many parts."""
@@ -126,6 +129,7 @@ def read_trace(path: Path, *, trains: bool) -> Trace:
             logits_after=np.array(part["logits_after"], np.float64) if trains else None,
             accuracy=part.get("accuracy"),
             accuracy_samples=int(part.get("accuracy_samples", 0)),
+            flops_per_sample=int(raw.get("flops_per_sample", 0)),
         )
         _check_whole(trace, trains=trains)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
@@ -136,7 +140,7 @@ def read_trace(path: Path, *, trains: bool) -> Trace:
 def _check_whole(trace: Trace, *, trains: bool) -> None:
     """Raise ValueError where a comparison would have nothing to compare with."""
     for logits in (trace.logits, trace.logits_after):
-        if logits is not None and (logits.ndim not in (2, 3) or not logits.size):
+        if logits is not None and (logits.ndim < 2 or not logits.size):
             raise ValueError("logits must be rows of numbers")
     for losses in (trace.losses, *trace.replicated.values()):
         if trains and len(losses) != STEPS:

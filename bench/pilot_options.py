@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import pilot_file
+from bench import backends_index, pilot_file
+from bench.arguments import factory
 from bench.errors import EXIT_OK, UsageError
 from bench.pilot_file import PilotFile
 from bench.score.limits import LIMITS
+from workloads.own import modules
+from workloads.own.tables import OwnSize
 
 Defaults = Iterator[tuple[str, Any]]
 """An option's name among the parsed arguments, and its value as the command line would have it."""
@@ -44,6 +47,16 @@ def add(parser: argparse.ArgumentParser, of_file: Callable[[PilotFile], Defaults
     parser.set_defaults(of_file=of_file, parser=parser)
 
 
+def add_module(choice: argparse._ArgumentGroup) -> None:
+    """``--torch-module``: a size of the user's own without a file."""
+    choice.add_argument(
+        "--torch-module",
+        type=factory,
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="run a PyTorch module of your own, found from this folder: it executes your code",
+    )
+
+
 def add_init(commands: Any) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         "init", help="write a commented pilot file to begin with"
@@ -65,15 +78,25 @@ def init(arguments: argparse.Namespace) -> int:
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; a pilot file that it names gives what it leaves open."""
+    """The command line; a pilot file that it names, or a module, gives what it leaves open."""
     arguments = parser.parse_args(argv)
-    if not getattr(arguments, "spec", None):
+    spec, module = (getattr(arguments, name, None) for name in ("spec", "torch_module"))
+    if not (spec or module):
         return arguments
-    known, found = vars(arguments), pilot_file.read(arguments.spec)
+    known, found = vars(arguments), pilot_file.read(spec) if spec else PilotFile()
+    found = of_module(found, module) if module else found
     arguments.parser.set_defaults(
         **{name: value for name, value in arguments.of_file(found) if name in known}
     )
     return parser.parse_args(argv)
+
+
+def of_module(file: PilotFile, module: str) -> PilotFile:
+    """With ``--torch-module`` in place of the file's own sizes; by those who have such modules."""
+    made = OwnSize.model_validate({"model": modules.MODEL, "module": module, "batch": 16})
+    able = [name for name in backends_index.names() if backends_index.find(name).modules]
+    asked = {"size": {modules.size_name(module): made}, "sizes": None, "workloads": None}
+    return file.model_copy(update={"backends": file.backends or able, **asked})
 
 
 def of_run(file: PilotFile) -> Defaults:

@@ -76,7 +76,9 @@ class Session:
         self.batches = self._batches(step if self.cell.trains else self.trace.batch)
         timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
         self.tokens = Tokens.of(timed)
-        self.row["flops_per_sample"] = flops.per_sample(self.cell.dims, training=self.cell.trains)
+        self.row["flops_per_sample"] = flops.per_sample(
+            self.cell.dims, training=self.cell.trains, counted=self.trace.flops_per_sample
+        )
         return {}
 
     def build(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from bench import payload, safetensors
 from bench.capabilities import Capabilities
 from bench.contract import Batch, Batches, Incapable, Unsupported
+from bench.dims import ours
 from bench.ladder import first_line
 from bench.parity import BOUNDS, relative_error
 from bench.session import Session
@@ -111,7 +112,7 @@ class Trial(Session):
         compiled: list[int] = []
         for samples, tokens in SHARES:
             batch = part(self.batches.infer[0], samples, tokens)
-            reference = numpy_forward.logits(self.cell.dims, weights, batch)
+            reference = numpy_forward.logits(ours(self.cell.dims), weights, batch)
             errors.append(relative_error(flexible.infer(batch), reference))
             compiled.append(flexible.programs())
         anew = compiled[-1] - compiled[0]  # what the first shape took is no matter

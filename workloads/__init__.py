@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from bench.contract import Optimizer
-from bench.dims import Dims, dims_of
+from bench.dims import AnyDims, dims_of
 
 FOLDER = Path(__file__).resolve().parent
 SIZES = ("tiny", "small", "base", "large")
@@ -81,7 +81,7 @@ class Network:
     target: the accuracy that ``--target`` trains to, 0 for none.
     """
 
-    dims: Dims
+    dims: AnyDims
     optimizer: Optimizer
     quality_steps: int
     quality_lr: float

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.contract import Batch, Batches
+from bench.contract import Batch, Batches, inputs_of
 
 KEYS = {
     "cnn": ("image", "label"),
     "transformer": ("ids", "mask", "label"),
     "decoder": ("ids", "label"),
 }
-"""What a batch of each model holds, see ``bench.contract.Batch``."""
+"""What a batch of each model holds, see ``bench.contract.Batch``; of others the data says it."""
 
 Data = Mapping[str, np.ndarray]
 
@@ -61,4 +61,9 @@ def _cut(data: Data, split: str, model: str, batch: int, index: int) -> Batch:
 
 
 def _rows(data: Data, split: str, model: str, rows: np.ndarray) -> Batch:
-    return {key: np.ascontiguousarray(data[f"{split}.{key}"][rows]) for key in KEYS[model]}
+    keys = KEYS.get(model) or (*inputs_of(model, _count(data, split) - 1), "label")
+    return {key: np.ascontiguousarray(data[f"{split}.{key}"][rows]) for key in keys}
+
+
+def _count(data: Data, split: str) -> int:
+    return sum(name.startswith(f"{split}.") for name in data)

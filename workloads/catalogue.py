@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import workloads
 from bench.contract import Optimizer
 from bench.errors import UsageError, unknown
 from workloads import SIZES, Network, Run, SizeSpec, facts, spec
+from workloads.own import modules
 from workloads.own.tables import OwnSize
 from workloads.spec import OptimizerChanges, SizeTable, Workload
 
@@ -43,7 +44,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Of all workloads, the training ones first."""
-        order = ("cnn", "transformer", "llm", "export")
+        order = ("cnn", "transformer", "llm", "module", "export")
         found = {path.stem for path in workloads.FOLDER.glob("*.toml")}
         return tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
 
@@ -71,8 +72,15 @@ class Catalogue:
         return self.size(self.home(model), model, size)
 
     def has(self, model: str, size: str) -> bool:
-        """Whether a model may have a size: the user's own are of one model each."""
-        return size not in self.own or self.own[size].model == model
+        """Whether a model may have a size: the user's own are of one model each, and a module is
+        always the user's.
+        """
+        return self.own[size].model == model if size in self.own else model != modules.MODEL
+
+    def executed(self, sizes: Iterable[str]) -> list[str]:
+        """The factories of the user's own code that runs where these sizes do."""
+        named = (self.own[size].module for size in sizes if size in self.own)
+        return [factory for factory in named if factory]
 
     def size(self, workload: str, model: str, size: str) -> SizeSpec:
         """The spec of one workload, model and size."""
@@ -140,6 +148,7 @@ def digest(network: Network) -> str:
     what = {name: getattr(network, name) for name in _fields(Network)}
     what |= {name: dataclasses.asdict(what[name]) for name in ("dims", "optimizer")}
     what |= {name: facts(what[name]) for name in ("data", "weights")}
+    what["dims"].pop("path", None)  # of a module: its sources are there
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
 

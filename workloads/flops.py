@@ -9,11 +9,16 @@ embedding look-ups are left out, so the figure is the same for every framework.
 
 from __future__ import annotations
 
-from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
+from bench.dims import AnyDims, CnnDims, DecoderDims, EncoderDims, ModuleDims
 
 
-def per_sample(dims: Dims, *, training: bool) -> int:
-    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x)."""
+def per_sample(dims: AnyDims, *, training: bool, counted: int = 0) -> int:
+    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x).
+
+    counted: of one forward pass, by PyTorch, for a module whose shapes are not known here.
+    """
+    if isinstance(dims, ModuleDims):
+        return counted * (3 if training else 1)
     if isinstance(dims, CnnDims):
         products = _cnn(dims)
     else:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from bench import safetensors
-from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
+from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims, ours
 from bench.errors import UsageError
 from workloads import (
     NOISE,
@@ -79,20 +79,21 @@ def _fill(folder: Path, *, name: str, spec: SizeSpec) -> None:
 
 
 def _weights(spec: SizeSpec, *, name: str) -> weights.Arrays:
+    dims = ours(spec.dims)
     if isinstance(spec.weights, Own):
         files.check(spec.weights)
-        return folders.tensors(spec.weights, spec.dims, name=name)
+        return folders.tensors(spec.weights, dims, name=name)
     if spec.weights == "seeded":
-        return weights.seeded(spec.dims, name=name)
-    return weights.pretrained(packages.fetch(), _encoder(spec.dims, spec.weights), name=name)
+        return weights.seeded(dims, name=name)
+    return weights.pretrained(packages.fetch(), _encoder(dims, spec.weights), name=name)
 
 
 def _data(spec: SizeSpec) -> tuple[weights.Arrays, LeftOut | None]:
     """And what of the user's own cannot be used."""
     if isinstance(spec.data, Own):
         files.check(spec.data)
-        return _own_data(spec.data, spec.dims)
-    return _reference_data(spec.data, spec.dims), None
+        return _own_data(spec.data, ours(spec.dims))
+    return _reference_data(spec.data, ours(spec.dims)), None
 
 
 def _own_data(own: Own, dims: Dims) -> tuple[weights.Arrays, LeftOut]:

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from bench import safetensors
 from bench.contract import BenchError
+from bench.dims import ModuleDims
 from bench.errors import EXIT_USAGE, UsageError
 from workloads import SizeSpec, cache, catalogue, reference, weights
 from workloads.materials import DATA, WEIGHTS, exported_weights, materials
+from workloads.own import modules
 from workloads.reference import head_path, trace_path
 
 
@@ -62,6 +64,10 @@ def ensure(model: str, size: str) -> Prepared:
 
 def own(model: str, size: str, spec: SizeSpec, *, torch: Path) -> Prepared:
     """The files of the user's own spec; ``torch``: the interpreter that makes its reference."""
+    if isinstance(spec.dims, ModuleDims):
+        made = reference.of_module(size, spec, torch=torch)
+        initial = made / WEIGHTS
+        return Prepared(initial, initial, made / DATA, made / reference.TRACE)
     made = materials(model, size, spec)
     _check_gate(made / DATA, spec)
     found = reference.ensure(model, size, spec, made=made, torch=torch)
@@ -93,7 +99,7 @@ def _compare(path: Path, expected: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m workloads.prepare", description=__doc__)
-    parser.add_argument("model", choices=tuple(weights.HEADS))
+    parser.add_argument("model", choices=(*weights.HEADS, modules.MODEL))
     parser.add_argument("size")
     parser.add_argument("--spec", help="of the user's own: a SizeSpec as JSON")
     parser.add_argument("--torch", type=Path, help="the interpreter that makes its reference")

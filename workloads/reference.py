@@ -18,11 +18,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import workloads
 from bench.contract import BenchError
 from bench.errors import EXIT_USAGE, UsageError
 from workloads import FOLDER, SizeSpec, cache, catalogue, materials, weights
+from workloads.own import modules
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACE, HEAD, TASK = "trace.json", "head.safetensors", "task.json"
@@ -54,18 +56,40 @@ def ensure(model: str, size: str, spec: SizeSpec, *, made: Path, torch: Path) ->
     return cache.made(cache.root() / "references" / f"{model}-{size}-{key}", fill)
 
 
+def of_module(size: str, spec: SizeSpec, *, torch: Path) -> Path:
+    """A folder with weights, data and trace of a PyTorch module of the user's own, whose code is
+    run for it by the interpreter ``torch``.
+    """
+    facts = [VERSION, catalogue.digest(spec), spec.gate_batch or spec.batch]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+    def fill(folder: Path) -> None:
+        given = {"model": modules.MODEL, "size": size, "spec": spec.to_json()}
+        _run("backends.torch.own_reference", folder, given, torch=torch)
+        cache.seal(folder)
+
+    return cache.made(cache.root() / "references" / f"{modules.MODEL}-{size}-{key}", fill)
+
+
 def write(
     folder: Path, model: str, size: str, spec: SizeSpec, *, made: Path, torch: Path, **show: bool
 ) -> None:
     """Into ``folder``. UsageError with PyTorch's last words if it fails."""
-    task = folder / TASK
-    paths = {"weights": made / materials.WEIGHTS, "data": made / materials.DATA, "out": folder}
+    paths = {"weights": str(made / materials.WEIGHTS), "data": str(made / materials.DATA)}
     given = {"model": model, "size": size, "spec": spec.to_json(), "sums": cache.sums(made)}
-    task.write_text(json.dumps({**given, **{key: str(path) for key, path in paths.items()}}))
+    _run("backends.torch.reference", folder, given | paths, torch=torch, **show)
+
+
+def _run(maker: str, folder: Path, given: dict[str, Any], *, torch: Path, **show: bool) -> None:
+    """One process of PyTorch's that writes into ``folder``. maker: the module that it runs."""
+    task = folder / TASK
+    task.write_text(json.dumps({**given, "out": str(folder)}))
     done = subprocess.run(
-        [str(torch), "-m", "backends.torch.reference", str(task)],
+        [str(torch), "-m", maker, str(task)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # ours says the paths, and a module of the user's may print
         stderr=None if show else subprocess.PIPE,
         text=True,
         check=False,
@@ -73,7 +97,8 @@ def write(
     task.unlink()
     if done.returncode:
         lines = (done.stderr or "").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UsageError(f"the reference of {model} {size} cannot be made: {lines[-1]}")
+        what = f"{given['model']} {given['size']}"
+        raise UsageError(f"the reference of {what} cannot be made: {lines[-1]}")
 
 
 def commit(model: str, size: str, *, torch: Path) -> None:

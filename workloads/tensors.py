@@ -33,7 +33,7 @@ def save(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         array = arrays[name]
         header[name] = {
             "dtype": DTYPES[array.dtype.name],
-            "shape": list(array.shape),
+            "shape": list(tensors[name].shape),  # numpy makes a number a row of one
             "data_offsets": [start, start + array.nbytes],
         }
         start += array.nbytes

@@ -16,6 +16,7 @@ from backends.deepspeed import precision
 from backends.torch import exports as torch_export
 from backends.torch import models as torch_models
 from backends.torch import programs as torch_programs
+from backends.torch.own_module import Loss
 from backends.torch.parallel import SHARDED
 from backends.torch.programs import DTYPES, device, place
 from bench.contract import Batches, Cell, Settings
@@ -29,12 +30,13 @@ the parameters and the gradients, too.
 class WithLoss(nn.Module):
     """What an engine is made of: the model's inputs and the labels in, the mean loss out."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, criterion: Loss) -> None:
         super().__init__()
         self.network = network
+        self.criterion = criterion
 
     def forward(self, inputs: tuple[Tensor, ...], label: Tensor) -> Tensor:
-        return torch_models.loss(self.network(*inputs), label)
+        return self.criterion(self.network(*inputs), label)
 
 
 def zero_stage(cell: Cell) -> int:
@@ -72,7 +74,7 @@ def config(cell: Cell) -> dict[str, Any]:
 
 def initialize(cell: Cell, network: nn.Module) -> Any:
     """The engine of a network; torch's optimizer, unless the configuration names its own."""
-    module, asked = WithLoss(network), config(cell)
+    module, asked = WithLoss(network, torch_models.criterion(cell.dims)), config(cell)
     optimizer = None
     if "optimizer" not in asked:
         fused = cell.track == "tuned"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from backends.stepwise import Pause, Stepwise
 from backends.torch import models
 from backends.torch import programs as torch_programs
+from backends.torch.own_module import Loss
 from backends.torch.precision import dtypes, product
 from backends.torch.programs import device, place
 from bench.contract import Batches, Cell, Optimizer, Settings
@@ -29,9 +30,12 @@ PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16"
 class Classifier(LightningModule):
     """Any network that maps the model's inputs to logits, with its loss and its optimizer."""
 
-    def __init__(self, network: nn.Module, optimizer: Optimizer, *, fused: bool) -> None:
+    def __init__(
+        self, network: nn.Module, criterion: Loss, optimizer: Optimizer, *, fused: bool
+    ) -> None:
         super().__init__()
         self.network = network
+        self.criterion = criterion
         self.asked = optimizer
         self.fused = fused
 
@@ -40,7 +44,7 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         inputs, label = batch
-        return models.loss(self(*inputs), label)
+        return self.criterion(self(*inputs), label)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch_programs.optimizer(self.asked, self, fused=self.fused)
@@ -48,7 +52,8 @@ class Classifier(LightningModule):
 
 def wrapped(cell: Cell, network: nn.Module, kind: type[Classifier] = Classifier) -> Any:
     """The LightningModule around a network, compiled as a whole where the cell asks for it."""
-    module = kind(network, cell.optimizer, fused=cell.track == "tuned")
+    criterion = models.criterion(cell.dims)
+    module = kind(network, criterion, cell.optimizer, fused=cell.track == "tuned")
     # dynamic=False: a program's shapes are fixed, so each deserves code of its own.
     return torch.compile(module, dynamic=False) if cell.mode == "compiled" else module
 

@@ -20,7 +20,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from backends.onnxruntime import models
-from bench.contract import INPUTS, Batch, BenchError, Cell, Weights
+from bench.contract import Batch, BenchError, Cell, Weights, inputs_of
 
 CACHE = "BENCH_MODEL_CACHE"
 INT8 = quantization.QuantType.QInt8
@@ -43,7 +43,8 @@ def method(cell: Cell) -> str:
 
 
 def feed(cell: Cell, batch: Batch) -> dict[str, np.ndarray]:
-    return {name: np.ascontiguousarray(batch[name]) for name in INPUTS[cell.model]}
+    names = inputs_of(cell.model, len(batch) - 1)
+    return {name: np.ascontiguousarray(batch[name]) for name in names}
 
 
 def ensure(cell: Cell, weights: Weights, *, calibration: Iterable[Batch]) -> Made:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from backends.torch.programs import Inference, autocast
-from bench.contract import INPUTS, BenchError, Cell, Settings
+from bench.contract import BenchError, Cell, Settings, inputs_of
 
 FILES = {"onnx": "model.onnx", "native": "model.pt2"}
 ONNX_FILE_LIMIT = 1_900_000_000  # bytes; protobuf cannot hold 2 GiB, so weights go beside it
@@ -67,7 +67,7 @@ def write(cell: Cell, program: Inference, path: Path) -> Settings:
 def write_onnx(
     cell: Cell, model: nn.Module, example: tuple[Tensor, ...], *, file: Path, batch: Dim
 ) -> Settings:
-    names = INPUTS[cell.model]
+    names = inputs_of(cell.model, len(example))
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     torch.onnx.export(
         model,

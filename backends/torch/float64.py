@@ -10,7 +10,7 @@ from torch import nn
 
 from backends.torch import models, recompute
 from bench.contract import Batch
-from bench.dims import Dims
+from bench.dims import AnyDims
 from workloads import SizeSpec, batches
 
 Arrays = dict[str, np.ndarray]
@@ -19,7 +19,7 @@ CHUNK = 64
 """Samples in one forward pass over many."""
 
 
-def network(dims: Dims, values: Arrays) -> nn.Module:
+def network(dims: AnyDims, values: Arrays) -> nn.Module:
     net = models.make(dims).double()
     models.load_weights(net, values)
     return net.eval()
@@ -42,8 +42,13 @@ def logits(net: nn.Module, batch: Batch) -> np.ndarray:
 
 
 def inputs(batch: Batch) -> list[torch.Tensor]:
-    given = [torch.from_numpy(value) for key, value in batch.items() if key != "label"]
-    return [value.double() if value.is_floating_point() else value for value in given]
+    return [exact(value) for key, value in batch.items() if key != "label"]
+
+
+def exact(value: np.ndarray) -> torch.Tensor:
+    """Floats as float64, whole numbers as they are."""
+    made = torch.from_numpy(value)
+    return made.double() if made.is_floating_point() else made
 
 
 def losses(
@@ -54,15 +59,15 @@ def losses(
     Recomputed: of the largest networks the activations would not fit into memory.
     """
     recompute.wrap(net)
-    optimizer = _optimizer(spec, net)
+    optimizer, criterion = _optimizer(spec, net), models.criterion(spec.dims)
     found = []
     for batch in train:
         net.train()
         optimizer.zero_grad()
-        columns = [*inputs(batch), torch.from_numpy(batch["label"])]
+        columns = [*inputs(batch), exact(batch["label"])]
         total = 0.0
         for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
-            loss = models.loss(net(*given), label) / parts
+            loss = criterion(net(*given), label) / parts
             loss.backward()
             total += loss.item()
         optimizer.step()

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backends.torch import own_module
 from backends.torch.cnn import Cnn
 from backends.torch.decoder import Decoder
 from backends.torch.encoder import Encoder
-from bench.dims import CnnDims, DecoderDims, Dims
+from bench.dims import AnyDims, CnnDims, DecoderDims, ModuleDims
 
 
-def make(dims: Dims) -> nn.Module:
+def make(dims: AnyDims) -> nn.Module:
+    if isinstance(dims, ModuleDims):
+        return own_module.make(dims)
     if isinstance(dims, CnnDims):
         return Cnn(dims)
     return Decoder(dims) if isinstance(dims, DecoderDims) else Encoder(dims)
@@ -27,6 +30,11 @@ def make(dims: Dims) -> nn.Module:
 def loss(logits: Tensor, label: Tensor) -> Tensor:
     """The mean over the samples, or over all tokens: logits [..., classes], label [...]."""
     return F.cross_entropy(logits.flatten(0, -2), label.flatten())
+
+
+def criterion(dims: AnyDims) -> own_module.Loss:
+    """Of outputs and labels, the mean loss."""
+    return own_module.loss(dims) if isinstance(dims, ModuleDims) else loss
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:

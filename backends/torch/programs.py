@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backends.torch import attention, batchnorm, cuda_graphs, models, recompute
+from backends.torch import attention, batchnorm, cuda_graphs, models, own_module, recompute
 from backends.torch.precision import dtypes
-from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
+from bench.contract import Batch, Batches, Cell, Optimizer, Program, Settings, inputs_of
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -44,8 +44,9 @@ def memory_format(cell: Cell) -> torch.memory_format:
 
 def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
     """The model's inputs on the device, images in the model's memory format."""
+    names = inputs_of(cell.model, len(batch) - 1)
     # A copy: the batches are read-only views, and torch has no read-only tensors.
-    tensors = [torch.from_numpy(np.array(batch[name])) for name in INPUTS[cell.model]]
+    tensors = [torch.from_numpy(np.array(batch[name])) for name in names]
     if cell.model == "cnn":
         tensors = [image.to(memory_format=memory_format(cell)) for image in tensors]
     return tuple(tensor.to(device(cell)) for tensor in tensors)
@@ -102,6 +103,7 @@ class Inference(Program):
             return {}
         facts: Settings = {"compiled": hasattr(self.forward, "_orig_mod")}
         facts.update(recompute.facts(self.model) | batchnorm.facts(self.model))
+        facts.update(own_module.facts(self.cell.dims, self.model))
         dtype, where = DTYPES.get(self.cell.precision, torch.float32), device(self.cell)
         facts.update(attention.facts(self.cell, self.model, dtype=dtype, where=where))
         for layer in self.model.modules():
@@ -129,6 +131,7 @@ class Training(Inference):
             for batch in batches.train
         ]
         self.batches = itertools.cycle(placed)
+        self.criterion = models.criterion(cell.dims)
         self.optimizer = optimizer(cell.optimizer, model, fused=cell.track == "tuned")
         self.scaler = torch.amp.GradScaler(to.type) if cell.precision == "fp16" else None
         self.last_loss: Tensor | None = None
@@ -141,7 +144,7 @@ class Training(Inference):
         self.optimizer.zero_grad()
         with self.autocast:
             logits = self.forward(*inputs)
-            loss = models.loss(logits, label)
+            loss = self.criterion(logits, label)
         if self.scaler is None:
             loss.backward()
             self.optimizer.step()

@@ -111,7 +111,8 @@ _SPEED = (
         "int",
         "FLOP",
         "2 x multiply-adds of convolutions, dense layers and attention products, from the model's"
-        " dimensions; training counts three forward passes",
+        " dimensions, or as PyTorch counts them where the module is the user's own; training counts"
+        " three forward passes",
     ),
     Column(
         "tflops",

@@ -38,6 +38,7 @@ WORKER_HALF = {
         " bench/proof bench/capabilities bench/learning bench/payload bench/exam"
         " bench/served bench/openloop bench/feeds"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
+        " workloads/own/__init__ workloads/own/sources"
     )
 }
 LATER = {  # in the standard library, but not in 3.9's

@@ -501,7 +501,7 @@ def test_the_run_says_what_is_left_out(tmp_path, monkeypatch):
 
     class Known:
         own = ("tickets",)
-        size = staticmethod(lambda *_: catalogue.size("cnn", "cnn", "tiny"))
+        of_model = staticmethod(lambda *_: catalogue.of_model("cnn", "tiny"))
 
     class Torch:
         python = "python"

@@ -42,7 +42,7 @@ def test_the_template_holds_every_key_there_is(tmp_path):
         assert set(type(table).model_fields) == table.model_fields_set
     sizes = given.size.values()
     assert set().union(*(one.model_fields_set for one in sizes)) == set(OwnSize.model_fields)
-    assert {one.model for one in sizes} == {"cnn", "transformer"}
+    assert {one.model for one in sizes} == {"cnn", "transformer", "module"}
     for kind in (TextTable, ImagesTable):
         (data,) = (one.data for one in sizes if isinstance(one.data, kind))
         assert data.model_fields_set == set(kind.model_fields)
@@ -72,7 +72,11 @@ def test_the_committed_schema_is_the_models():
         ("gate_batch = 4 ", "train_batches = 2 ", "train_batches: input should be greater than or"),
         ("heads = 4", "heads = 5", "size.support-tickets.dims: width 128 must be a multiple"),
         ('model = "transformer"', 'model = "cnn"', "these dims are not those of a cnn"),
-        ('model = "transformer"', 'model = "bert"', "'transformer' or 'decoder', not 'bert'"),
+        (
+            'model = "transformer"',
+            'model = "bert"',
+            "should be 'cnn', 'transformer', 'decoder' or 'module', not 'bert'",
+        ),
         ("[size.support-tickets", "[size.small", "[size.small] is one of the reference's"),
         ('precisions = ["fp32"]', 'sizes = ["smal"]', "sizes: unknown size 'smal': did you mean"),
     ],

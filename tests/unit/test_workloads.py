@@ -15,9 +15,9 @@ from workloads import catalogue, flops, synthetic
 
 
 def test_the_workloads_and_their_models():
-    assert catalogue.names() == ("cnn", "transformer", "llm", "export", "capability")
+    assert catalogue.names() == ("cnn", "transformer", "llm", "module", "export", "capability")
     assert catalogue.models("cnn") == ("cnn",)
-    assert catalogue.models("export") == ("cnn", "transformer")
+    assert catalogue.models("export") == ("cnn", "transformer", "module")
 
 
 def test_small_cnn_is_resnet18_and_small_transformer_is_minilm():
@@ -196,7 +196,8 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    assert catalogue.names() == ("cnn", "transformer", "llm", "export", "capability", "mine")
+    known = ("cnn", "transformer", "llm", "module", "export", "capability", "mine")
+    assert catalogue.names() == known
     assert catalogue.size("mine", "cnn", "tiny").batch == 8
 
 

@@ -21,10 +21,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bench.dims import Dims
+from bench.dims import AnyDims
 from bench.errors import UsageError
 from workloads import Own, Source
-from workloads.own import files, folders
+from workloads.own import files, folders, modules
 from workloads.spec import FOLDER, DataName, RunTable, explain
 from workloads.tables import TABLES, DecoderTable, DimsTable, Table, kind_of_dims
 
@@ -169,7 +169,13 @@ DimsPart = Annotated[
 class OwnSize(RunTable):
     """A size of the user's own: the model, data and weights that are to be bought for."""
 
-    model: Literal["cnn", "transformer", "decoder"]
+    model: Literal["cnn", "transformer", "decoder", "module"]
+    module: Annotated[str, AfterValidator(modules.named)] | None = Field(
+        None, description="package.module:factory, your own code in PyTorch, of the model module"
+    )
+    path: File = Field(
+        ".", validate_default=True, description="the folder that Python finds the package in"
+    )
     data: Data = Field(
         "noise", description="the reference's by name, or a table with files of your own"
     )
@@ -183,7 +189,9 @@ class OwnSize(RunTable):
     @field_validator("dims", mode="before")
     @classmethod
     def _whole(cls, given: Any, info: ValidationInfo) -> Any:
-        """Where no folder says any of them, none may be missing."""
+        """Where no folder says any of them, none may be missing; a module has none."""
+        if info.data.get("model") == modules.MODEL:
+            return given
         if info.data.get("weights") in WEIGHTS:
             if given is None:
                 raise PydanticCustomError("missing", "it is missing")
@@ -192,12 +200,25 @@ class OwnSize(RunTable):
 
     @model_validator(mode="after")
     def _of_the_model(self) -> OwnSize:
+        if self.model == modules.MODEL:
+            return self._of_a_module()
+        if given := sorted({"module", "path"} & self.model_fields_set):
+            raise ValueError(f"{given[0]} is for the model module")
         if self.dims and not isinstance(self.dims, PARTS[self.model]):
             raise ValueError(f"these dims are not those of a {self.model}")
         if (meant := FOR.get(type(self.data), self.model)) != self.model:
             raise ValueError(f"this data is for the model {meant}")
         if self.model == "decoder" and self.weights not in WEIGHTS:
             raise ValueError("weights in a folder are for the models cnn and transformer")
+        return self
+
+    def _of_a_module(self) -> OwnSize:
+        """Its code says all that there is."""
+        if not self.module:
+            raise ValueError("module is missing: package.module:factory")
+        for key in ("dims", "data", "weights"):
+            if key in self.model_fields_set:
+                raise ValueError(f"a module brings {key} of its own: leave {key} out")
         return self
 
     def data_source(self) -> Source:
@@ -208,8 +229,10 @@ class OwnSize(RunTable):
             return self.weights
         return folders.source(Path(self.weights), self.model)
 
-    def shapes(self, name: str) -> Dims:
+    def shapes(self, name: str) -> AnyDims:
         """With what the folder of the weights says. name: of the size, for the error."""
+        if self.module:
+            return modules.dims(self.module, Path(self.path))
         given = self.dims.model_dump(exclude_none=True) if self.dims else {}
         found = {} if self.weights in WEIGHTS else folders.dims(Path(self.weights), self.model)
         for key in given.keys() & found.keys():
