@@ -16,6 +16,7 @@ import time
 import traceback
 import weakref
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -310,7 +311,7 @@ def close(program: Any) -> list[str]:
     """Names of the program's own objects that are still alive once it is closed."""
     watched = {}
     for name, value in vars(program).items():
-        if not isinstance(value, Cell):
+        if not isinstance(value, (Cell, FunctionType)):  # a function is of its module
             try:
                 watched[name] = weakref.ref(value)
             except TypeError:  # plain numbers and containers hold no memory of their own
