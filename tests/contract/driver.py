@@ -119,13 +119,13 @@ def host(values: Any) -> Any:
 
 
 def train(task: Task) -> dict[str, Any]:
-    """Losses read at every step, losses read at the end, with no learning rate, and settings."""
+    """Losses read at every step, the last one read at the end, with no learning rate, settings."""
     adapter, cell = task.adapter, task.cell
     if reason := adapter.unsupported(cell):
         return {"unsupported": reason}
     adapter.setup(cell)
     before = adapter.effective(cell)
-    first, second = [stepwise(task.build()) for _ in range(2)]
+    first = stepwise(task.build())
     still = stepwise(task.build(dataclasses.replace(cell, optimizer=Optimizer("sgd", lr=0.0))))
     program = task.build()
     for _ in range(STEPS):
@@ -137,7 +137,6 @@ def train(task: Task) -> dict[str, Any]:
     effective = {**adapter.effective(cell), **program.facts()}
     return {
         "losses": first,
-        "again": second,
         "still": still,
         "at_end": at_end,
         "n_params": program.n_params,

@@ -13,12 +13,13 @@ from bench.rows import files
 from bench.rows.schema import Row
 from tests.contract.asking import ROOT, run_tiny, selected
 
+ON_TWO = ("data-parallel", "checkpoint")
 ELSEWHERE = {
-    **dict.fromkeys(BACKENDS, ("data-parallel",)),
-    **dict.fromkeys(("lightning", "deepspeed"), ("data-parallel", "dynamic-shapes")),
+    **dict.fromkeys((name for name in BACKENDS if BACKENDS[name].trains), ON_TWO),
+    **dict.fromkeys(("lightning", "deepspeed"), (*ON_TWO, "dynamic-shapes")),
 }
-"""What is asked elsewhere already, to save two minutes: data-parallel is the first half of
-parallel-checkpoint, and the torch family's dynamic shapes are one function, torch's."""
+"""What is asked elsewhere already, to save minutes: two devices that go on from a checkpoint
+(parallel-checkpoint) do both of ON_TWO, and the torch family's dynamic shapes are one function."""
 
 
 def committed(backend: str) -> dict[str, Row]:

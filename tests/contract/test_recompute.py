@@ -15,8 +15,8 @@ from tests.contract.asking import cell, selected
 from tests.contract.conftest import Ask
 
 MODELS = ("cnn", "transformer")
-OF_TORCH = {"lightning": ("cnn",), "deepspeed": ("transformer",)}
-"""They wrap torch's models by torch's code: one each."""
+ONE = {"lightning": ("cnn",), "deepspeed": ("transformer",), "keras": ("transformer",)}
+"""The first two wrap torch's models by torch's code; Keras's cnn runs on other engines below."""
 UNSUPPORTED = {
     ("paddle", "compiled"): "to_static",
     ("mindspore", "compiled"): "frees no memory",
@@ -41,7 +41,7 @@ def cases() -> list[Cell]:
     asked = [
         (name, model, mode, {})
         for name, mode in dict.fromkeys(modes)
-        for model in OF_TORCH.get(name, MODELS)
+        for model in ONE.get(name, MODELS)
     ]
     return [
         cell(name, model, mode=mode, settings={**engine, "recompute": "on"})
