@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,6 @@ class Exam(Session):
     """State between the questions that one worker is asked."""
 
     COMMANDS = ("ask",)
-
     ready = False
 
     def ask(self, *, what: str) -> dict[str, Any]:
@@ -251,9 +251,14 @@ def closed(exam: Exam) -> Any:
     program = exam.made()
     exam.step(program)
     exam.result(program)
+    return {"alive": close(program), "facts": program.facts()}
+
+
+def close(program: Program) -> list[str]:
+    """Names of its own objects that are alive all the same."""
     watched = {}
     for name, value in vars(program).items():
-        if not isinstance(value, Cell):
+        if not isinstance(value, (Cell, FunctionType)):  # a function is its module's
             try:
                 watched[name] = weakref.ref(value)
             except TypeError:  # plain numbers and containers hold no memory of their own
@@ -261,8 +266,7 @@ def closed(exam: Exam) -> Any:
             del value
     program.close()
     gc.collect()
-    alive = [name for name, reference in watched.items() if reference() is not None]
-    return {"alive": alive, "facts": program.facts()}
+    return [name for name, reference in watched.items() if reference() is not None]
 
 
 def torn(exam: Exam) -> Any:

@@ -8,21 +8,19 @@ assertions are made in test_adapters.py: here is only what an adapter has to be 
 from __future__ import annotations
 
 import dataclasses
-import gc
 import importlib
 import json
 import sys
 import time
 import traceback
-import weakref
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from bench import safetensors
 from bench.contract import NODES, Batches, Cell, Optimizer
+from bench.exam import close
 from bench.rendezvous import HERE, Rendezvous
 from workloads import batches as making
 
@@ -304,21 +302,6 @@ def summary(logits: np.ndarray) -> dict[str, Any]:
         "finite": bool(np.isfinite(logits).all()),
         "spread": float(logits.std(axis=0).max()),
     }
-
-
-def close(program: Any) -> list[str]:
-    """Names of the program's own objects that are still alive once it is closed."""
-    watched = {}
-    for name, value in vars(program).items():
-        if not isinstance(value, (Cell, FunctionType)):  # a function is of its module
-            try:
-                watched[name] = weakref.ref(value)
-            except TypeError:  # plain numbers and containers hold no memory of their own
-                continue
-            del value
-    program.close()
-    gc.collect()
-    return [name for name, reference in watched.items() if reference() is not None]
 
 
 CHECKS = {
