@@ -25,7 +25,7 @@ An adapter is a module with these names (defaults are taken by assignment)::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,12 +53,14 @@ Batch = Mapping[str, np.ndarray]
 ``transformer``: ids int64 [B, S], mask int64 [B, S] (1 = real token), label int64 [B].
 ``decoder``: ids int64 [B, S], label int64 [B, S], of each token the next one. Texts are packed one
 behind the other, so there is no padding: every token is real, and the loss is the mean over all.
+``lora``: the same.
 ``module``: input0, input1, ... and label, float32 or int64 [B, ...], by the user's code."""
 
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "cnn": ("image",),
     "transformer": ("ids", "mask"),
     "decoder": ("ids",),
+    "lora": ("ids",),
 }
 """Each model's inputs, in order: keys of its batches and names in its exported files."""
 
@@ -204,6 +206,12 @@ class Program:
         [B, classes], or a decoder's [B, S, vocab].
         """
         raise Unsupported("this program only trains")
+
+    def frozen(self) -> Iterable[np.ndarray]:
+        """The values that training must not change, one array after the other, on the host, in any
+        order and layout. None where all parameters are trained.
+        """
+        return ()
 
     def wait(self) -> None:
         """Block until the device has finished everything enqueued. A no-op where calls block."""

@@ -43,7 +43,8 @@ class DecoderDims:
     """A decoder of Llama's layout; its head is its table of embeddings.
 
     kv_heads: of keys and values, each of which serves heads / kv_heads queries. rope_theta: base of
-    the rotary angles. norm_eps: of every RMSNorm.
+    the rotary angles. norm_eps: of every RMSNorm. lora_rank: of the adapters beside attention's
+    four projections (LoRA, arXiv:2106.09685), which are then all that is trained; 0: none.
     """
 
     vocab: int
@@ -55,6 +56,13 @@ class DecoderDims:
     sequence: int
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+
+    @property
+    def lora_scale(self) -> float:
+        """What an adapter's output is multiplied by before it is added."""
+        return self.lora_alpha / self.lora_rank
 
     @property
     def head_width(self) -> int:

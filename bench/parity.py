@@ -7,6 +7,7 @@ logit, or to the reference loss.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ class Trace:
 
     Logits are [B, classes], or of a decoder those that ``sampled`` takes.
 
+    param_count: of those that are trained; frozen_count: of the others.
     replicated: number of parts -> the losses where BatchNorm takes each part's own statistics.
     Of a module of the user's own, outputs are [B, ...], and flops_per_sample is what PyTorch
     counted in a forward pass.
@@ -72,6 +74,7 @@ class Trace:
     accuracy: float | None = None
     accuracy_samples: int = 0
     flops_per_sample: int = 0
+    frozen_count: int = 0
 
     def losses_of(self, replicas: int) -> list[float]:
         """Unsupported where the reference has not been trained in so many parts."""
@@ -130,6 +133,7 @@ def read_trace(path: Path, *, trains: bool) -> Trace:
             accuracy=part.get("accuracy"),
             accuracy_samples=int(part.get("accuracy_samples", 0)),
             flops_per_sample=int(raw.get("flops_per_sample", 0)),
+            frozen_count=int(raw.get("frozen_count", 0)),
         )
         _check_whole(trace, trains=trains)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
@@ -165,10 +169,15 @@ def check(
     if not cell.trains:
         return Verdict(logits_err, None, [], None, failures)
     expected = trace.losses_of(program.replicas)
+    frozen = Frozen.of(program)
     losses, first_step_ns = _train(program, len(expected), patience)
     errors = [_relative(ours, theirs) for ours, theirs in zip(losses, expected)]
     _bound(failures, "the loss of step 1", errors[0], bounds.first_loss)
     _bound(failures, f"a loss of steps 2 to {len(errors)}", max(errors[1:]), bounds.losses)
+    if frozen.count != trace.frozen_count:
+        failures.append(f"{frozen.count} frozen weights instead of {trace.frozen_count}")
+    if Frozen.of(program) != frozen:
+        failures.append(f"the frozen weights changed in {len(errors)} steps")
     if trace.logits_after is not None and program.replicas == 1:
         _bound(
             failures,
@@ -177,6 +186,22 @@ def check(
             bounds.after,
         )
     return Verdict(logits_err, max(errors), losses, first_step_ns, failures)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The weights that training must not change: how many, and all of their bits."""
+
+    count: int
+    digest: str
+
+    @classmethod
+    def of(cls, program: Program) -> Frozen:
+        count, found = 0, hashlib.sha256()
+        for values in program.frozen():
+            count += values.size
+            found.update(np.ascontiguousarray(values).tobytes())
+        return cls(count, found.hexdigest())
 
 
 def sampled(logits: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ KEYS = {
     "cnn": ("image", "label"),
     "transformer": ("ids", "mask", "label"),
     "decoder": ("ids", "label"),
+    "lora": ("ids", "label"),
 }
 """What a batch of each model holds, see ``bench.contract.Batch``; of others the data says it."""
 

@@ -44,7 +44,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Of all workloads, the training ones first."""
-        order = ("cnn", "transformer", "llm", "module", "export")
+        order = ("cnn", "transformer", "llm", "lora", "module", "export")
         found = {path.stem for path in workloads.FOLDER.glob("*.toml")}
         return tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
 

@@ -13,12 +13,15 @@ from bench.dims import AnyDims, CnnDims, DecoderDims, EncoderDims, ModuleDims
 
 
 def per_sample(dims: AnyDims, *, training: bool, counted: int = 0) -> int:
-    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x).
+    """Operations for one sample; training is 3 x forward (the backward pass needs 2 x). Of a frozen
+    weight there is no gradient: such a layer's backward pass needs 1 x.
 
     counted: of one forward pass, by PyTorch, for a module whose shapes are not known here.
     """
     if isinstance(dims, ModuleDims):
         return counted * (3 if training else 1)
+    if isinstance(dims, DecoderDims) and dims.lora_rank:
+        return 2 * _lora(dims, training=training)
     if isinstance(dims, CnnDims):
         products = _cnn(dims)
     else:
@@ -70,11 +73,39 @@ def _encoder(dims: EncoderDims) -> int:
 
 
 def _decoder(dims: DecoderDims) -> int:
-    """Attention is counted whole, as is usual (PaLM, arXiv:2204.02311, appendix B), though a causal
-    mask hides half of it and a kernel may leave that half out.
-    """
-    s, w = dims.sequence, dims.width
+    return _dense(dims) + _attention(dims)
+
+
+def _dense(dims: DecoderDims) -> int:
+    """All layers with weights, adapters apart; the head as well."""
+    w = dims.width
     projections = 2 * w * w + 2 * w * dims.kv_heads * dims.head_width  # q and output; k and v
-    dense = s * (projections + 3 * w * dims.ffn)  # gate, up and down
-    attention = 2 * s * s * w  # query x key, scores x value; all heads together
-    return dims.layers * (dense + attention) + s * w * dims.vocab
+    layer = projections + 3 * w * dims.ffn  # gate, up and down
+    return dims.sequence * (dims.layers * layer + w * dims.vocab)
+
+
+def _attention(dims: DecoderDims) -> int:
+    """Query x key and scores x value, all heads together. Counted whole, as is usual (PaLM,
+    arXiv:2204.02311, appendix B), though a causal mask hides half of it and a kernel may leave that
+    half out.
+    """
+    return dims.layers * 2 * dims.sequence**2 * dims.width
+
+
+def _lora(dims: DecoderDims, *, training: bool) -> int:
+    """Nothing before the first layer's projections of queries, keys and values is trained, so there
+    their backward pass ends.
+    """
+    frozen, trained = _dense(dims), _adapters(dims) + _attention(dims)
+    if not training:
+        return frozen + trained
+    w, kv = dims.width, dims.kv_heads * dims.head_width
+    first = w * w + 2 * w * kv + 3 * w * dims.lora_rank
+    return 2 * frozen + 3 * trained - dims.sequence * first
+
+
+def _adapters(dims: DecoderDims) -> int:
+    """Of each projection the adapter's two matrices: from the width to the rank, and on."""
+    w, kv = dims.width, dims.kv_heads * dims.head_width
+    rows = 4 * w + 2 * w + 2 * kv  # into the four adapters, and out of them
+    return dims.layers * dims.sequence * dims.lora_rank * rows

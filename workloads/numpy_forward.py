@@ -171,13 +171,22 @@ def _decoder(dims: DecoderDims, w: Arrays, ids: np.ndarray) -> np.ndarray:
     for layer in range(dims.layers):
         at = f"model.layers.{layer}"
         given = norm(x, f"{at}.input_layernorm")
-        q, k, v, out = (w[f"{at}.self_attn.{part}_proj.weight"] for part in "qkvo")
+        q, k, v, out = (_projection(dims, w, f"{at}.self_attn.{part}_proj") for part in "qkvo")
         x = x + _causal(dims, given @ q.T, given @ k.T, given @ v.T) @ out.T
         given = norm(x, f"{at}.post_attention_layernorm")
         gate, up, down = (w[f"{at}.mlp.{part}_proj.weight"] for part in ("gate", "up", "down"))
         opened = given @ gate.T
         x = x + (opened / (1 + np.exp(-opened)) * (given @ up.T)) @ down.T
     result: np.ndarray = norm(x, "model.norm") @ table.T
+    return result
+
+
+def _projection(dims: DecoderDims, w: Arrays, at: str) -> np.ndarray:
+    """[out, in], with its adapter's product added to it where there is one."""
+    if not dims.lora_rank:
+        return w[f"{at}.weight"]
+    adapter = w[f"{at}.lora_B.weight"] @ w[f"{at}.lora_A.weight"]
+    result: np.ndarray = w[f"{at}.weight"] + dims.lora_alpha / dims.lora_rank * adapter
     return result
 
 

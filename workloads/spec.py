@@ -111,7 +111,7 @@ class Workload(Table):
     """One workload: its models, and its sizes by name."""
 
     about: str = ""
-    models: list[Literal["cnn", "transformer", "decoder", "module"]] = Field(min_length=1)
+    models: list[Literal["cnn", "transformer", "decoder", "lora", "module"]] = Field(min_length=1)
     optimizer: OptimizerTable | None = None
     size: dict[str, SizeTable] = Field({}, description="none where only a user brings one")
 

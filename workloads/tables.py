@@ -87,6 +87,8 @@ class DecoderTable(Table):
     sequence: PositiveInt = Field(description="tokens of a sample")
     rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary angles")
     norm_eps: PositiveFloat = 1e-5
+    lora_rank: int = Field(0, ge=0, description="of the adapters that the model lora trains")
+    lora_alpha: PositiveFloat = Field(16.0, description="their output counts alpha / rank times")
 
     @model_validator(mode="after")
     def _fits(self) -> DecoderTable:
@@ -119,4 +121,5 @@ TABLES: Mapping[str, type[CnnTable | EncoderTable | DecoderTable]] = {
     "cnn": CnnTable,
     "transformer": EncoderTable,
     "decoder": DecoderTable,
+    "lora": DecoderTable,
 }

@@ -24,6 +24,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "cnn": ("fc.weight", "fc.bias"),
     "transformer": ("classifier.weight", "classifier.bias"),
     "decoder": (),
+    "lora": (),
 }
 """The last layer of each model; the trained one is committed under ``heads/``. The decoder's is its
 table of embeddings, of which no part can be trained apart."""
@@ -70,11 +71,14 @@ def _draw(key: str, shape: tuple[int, ...], dims: Dims, rng: np.random.RandomSta
     embeddings keep 0.02, so that the epsilon of the LayerNorm after them counts. All of the
     decoder's matrices have unit gain: its table is its head as well, whose logits at 0.02 would
     hardly differ, and at unit gain are about normal. The mean square of an embedding, 1 / width, is
-    still small enough for the first RMSNorm's epsilon to count.
+    still small enough for the first RMSNorm's epsilon to count. Adapters start as no change: their
+    second matrix is zero, as LoRA's paper has it.
     """
     last = key.rsplit(".", 1)[-1]
     if isinstance(dims, CnnDims) and f".bn{3 if dims.bottleneck else 2}.weight" in key:
         return np.full(shape, _residual_scale(dims), dtype=np.float32)
+    if key.endswith("lora_B.weight"):
+        return np.zeros(shape, dtype=np.float32)
     if _is_norm(key):
         return np.full(shape, float(last in ("weight", "running_var")), dtype=np.float32)
     if isinstance(dims, CnnDims):
@@ -162,7 +166,9 @@ def _affine(at: str, shape: tuple[int, ...]) -> Shapes:
 
 
 def _decoder_shapes(dims: DecoderDims) -> Shapes:
-    """By the names of Hugging Face's Llama, with tied embeddings: there is no lm_head."""
+    """By the names of Hugging Face's Llama, with tied embeddings: there is no lm_head; adapters have
+    those of its package peft.
+    """
     w, kv = dims.width, dims.kv_heads * dims.head_width
     result: Shapes = {"model.embed_tokens.weight": (dims.vocab, w)}
     for layer in range(dims.layers):
@@ -170,6 +176,9 @@ def _decoder_shapes(dims: DecoderDims) -> Shapes:
         result[f"{at}.input_layernorm.weight"] = (w,)
         for part, out in (("q", w), ("k", kv), ("v", kv), ("o", w)):
             result[f"{at}.self_attn.{part}_proj.weight"] = (out, w)
+            if dims.lora_rank:
+                result[f"{at}.self_attn.{part}_proj.lora_A.weight"] = (dims.lora_rank, w)
+                result[f"{at}.self_attn.{part}_proj.lora_B.weight"] = (out, dims.lora_rank)
         result[f"{at}.post_attention_layernorm.weight"] = (w,)
         for part in ("gate", "up"):
             result[f"{at}.mlp.{part}_proj.weight"] = (dims.ffn, w)

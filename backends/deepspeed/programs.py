@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def initialize(cell: Cell, network: nn.Module) -> Any:
     if "optimizer" not in asked:
         fused = cell.track == "tuned"
         optimizer = torch_programs.optimizer(cell.optimizer, module, fused=fused)
-    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=asked)
+    trained = torch_models.trained(module)  # of its own optimizer
+    engine, *_ = deepspeed.initialize(
+        model=module, optimizer=optimizer, model_parameters=trained, config=asked
+    )
     return engine
 
 
@@ -99,6 +103,11 @@ class Inference(torch_programs.Inference):
         # Not inference_mode: the third stage would gather parameters that cannot be trained on.
         with torch.no_grad(), self.autocast:
             self.output = self.forward(*self.inputs[index])
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in torch_models.kept(self.model):
+            with deepspeed.zero.GatheredParameters([parameter]):
+                yield parameter.numpy(force=True)
 
     def close(self) -> None:
         """Release the memory; DeepSpeed itself holds on to an engine of ZeRO's third stage."""

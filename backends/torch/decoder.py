@@ -34,6 +34,28 @@ def turn(x: Tensor, by: Rotation) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
+class LoraLinear(nn.Linear):
+    """A frozen layer with a trained adapter beside it (LoRA), as peft has it; [..., in] ->
+    [..., out].
+    """
+
+    def __init__(self, dims: DecoderDims, outputs: int) -> None:
+        super().__init__(dims.width, outputs, bias=False)
+        self.scale = dims.lora_scale
+        self.lora_A = nn.Linear(dims.width, dims.lora_rank, bias=False)
+        self.lora_B = nn.Linear(dims.lora_rank, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.lora_B(self.lora_A(x)) * self.scale
+
+
+def projection(dims: DecoderDims, outputs: int) -> nn.Linear:
+    """[B, S, W] -> [B, S, outputs], with an adapter where the dims have one."""
+    if dims.lora_rank:
+        return LoraLinear(dims, outputs)
+    return nn.Linear(dims.width, outputs, bias=False)
+
+
 class Attention(nn.Module):
     """Causal grouped-query attention; [B, S, W] -> [B, S, W]."""
 
@@ -41,10 +63,10 @@ class Attention(nn.Module):
         super().__init__()
         self.head_width = dims.head_width
         shared = dims.kv_heads * dims.head_width
-        self.q_proj = nn.Linear(dims.width, dims.width, bias=False)
-        self.k_proj = nn.Linear(dims.width, shared, bias=False)
-        self.v_proj = nn.Linear(dims.width, shared, bias=False)
-        self.o_proj = nn.Linear(dims.width, dims.width, bias=False)
+        self.q_proj = projection(dims, dims.width)
+        self.k_proj = projection(dims, shared)
+        self.v_proj = projection(dims, shared)
+        self.o_proj = projection(dims, dims.width)
 
     def forward(self, x: Tensor, by: Rotation) -> Tensor:
         query, key, value = (
@@ -108,6 +130,9 @@ class Decoder(nn.Module):
     def __init__(self, dims: DecoderDims) -> None:
         super().__init__()
         self.model = Model(dims)
+        if dims.lora_rank:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(".lora_" in name)
 
     def forward(self, ids: Tensor) -> Tensor:
         return F.linear(self.model(ids), self.model.embed_tokens.weight)

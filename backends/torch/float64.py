@@ -81,8 +81,12 @@ def _optimizer(spec: SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
     o = spec.optimizer
     if o.name == "sgd":
         return torch.optim.SGD(
-            net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+            models.trained(net), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
         )
     return torch.optim.AdamW(
-        net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
+        models.trained(net),
+        lr=o.lr,
+        betas=(o.beta1, o.beta2),
+        eps=o.eps,
+        weight_decay=o.weight_decay,
     )

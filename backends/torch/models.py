@@ -37,6 +37,16 @@ def criterion(dims: AnyDims) -> own_module.Loss:
     return own_module.loss(dims) if isinstance(dims, ModuleDims) else loss
 
 
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """All but frozen parameters."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def kept(module: nn.Module) -> list[nn.Parameter]:
+    """The frozen ones."""
+    return [parameter for parameter in module.parameters() if not parameter.requires_grad]
+
+
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy the canonical weights in; every name must match, but BatchNorm's step counters.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
@@ -17,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from backends.ranks import replicas, share
+from backends.torch import models
 from backends.torch.programs import Inference, Training, compiled, device, synchronize
 from bench.contract import Batches, Cell, Kernel, Settings
 from bench.rendezvous import Rendezvous
@@ -91,6 +93,11 @@ class Parallel(Training):
 
     infer = evaluate
     slowest = slowest
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for one in models.kept(self.model):
+            whole = one.full_tensor() if isinstance(one, DTensor) else one
+            yield whole.numpy(force=True)
 
     def facts(self) -> Settings:
         facts = super().facts()

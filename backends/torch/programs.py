@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -74,7 +74,7 @@ class Inference(Program):
         self.model = model
         self.forward = forward
         self.autocast = autocast(cell)
-        self.n_params = sum(parameter.numel() for parameter in model.parameters())
+        self.n_params = sum(one.numel() for one in models.trained(model))
         self.inputs = [place(cell, batch) for batch in batches.infer]
         self.output: Tensor | None = None
 
@@ -85,6 +85,10 @@ class Inference(Program):
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
         return self.output.float().cpu().numpy()
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in models.kept(self.model):
+            yield parameter.numpy(force=True)
 
     def wait(self) -> None:
         synchronize(self.cell)
@@ -186,6 +190,6 @@ def optimizer(asked: Optimizer, model: nn.Module, *, fused: bool) -> torch.optim
     if fused:
         common["fused"] = True
     if asked.name == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=asked.momentum, **common)
+        return torch.optim.SGD(models.trained(model), momentum=asked.momentum, **common)
     betas = (asked.beta1, asked.beta2)
-    return torch.optim.AdamW(model.parameters(), betas=betas, eps=asked.eps, **common)
+    return torch.optim.AdamW(models.trained(model), betas=betas, eps=asked.eps, **common)

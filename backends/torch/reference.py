@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from backends.torch import float64
 from bench import parity, safetensors
@@ -84,7 +85,7 @@ def _training(spec: SizeSpec, *, model: str, initial: Arrays, data: batches.Data
     state = {k: v.numpy() for k, v in net.state_dict().items() if k in initial}
     _agree("logits after", after, numpy_forward.logits(spec.dims, state, given.infer[0]))
     return {
-        "param_count": sum(p.numel() for p in net.parameters()),
+        **_counts(net),
         "batch": size,
         "optimizer": dataclasses.asdict(spec.optimizer),
         "losses": losses,
@@ -92,6 +93,13 @@ def _training(spec: SizeSpec, *, model: str, initial: Arrays, data: batches.Data
         "logits": parity.sampled(before).tolist(),
         "logits_after": parity.sampled(after).tolist(),
     }
+
+
+def _counts(net: nn.Module) -> dict[str, int]:
+    """Of trained parameters, and of frozen ones where there are any."""
+    trained = sum(one.numel() for one in net.parameters() if one.requires_grad)
+    frozen = sum(one.numel() for one in net.parameters() if not one.requires_grad)
+    return {"param_count": trained, **({"frozen_count": frozen} if frozen else {})}
 
 
 def _replicated(spec: SizeSpec, *, initial: Arrays, train: Sequence[Batch]) -> dict[str, Any]:

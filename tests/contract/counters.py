@@ -24,7 +24,9 @@ BATCH = 2
 def model_of(dims: Dims) -> str:
     if isinstance(dims, CnnDims):
         return "cnn"
-    return "decoder" if isinstance(dims, DecoderDims) else "transformer"
+    if isinstance(dims, DecoderDims):
+        return "lora" if dims.lora_rank else "decoder"
+    return "transformer"
 
 
 def samples(dims: Dims) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from backends.registry import BACKENDS
 from tests.contract.asking import THREADS, Question, Result, answers, cell, fine, selected
 
 MODELS = ("cnn", "transformer")
-TRAINED = (*MODELS, "decoder")
+TRAINED = (*MODELS, "decoder", "lora")
 
 # cnn, tiny: stem 3*16*9 + 2*16 = 464; layer 1: 2*(16*16*9 + 32) = 4672; layer 2: 16*32*9
 # + 32*32*9 + 16*32 + 3*64 = 14528; layer 3: 32*64*9 + 64*64*9 + 32*64 + 3*128 = 57728;
@@ -26,7 +26,7 @@ TRAINED = (*MODELS, "decoder")
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
 # decoder, tiny: embeddings 512*64 = 32768; a layer 2*64*64 + 2*64*32 + 3*64*176 + 2*64 = 46208,
 # twice; the last norm 64.
-PARAMETERS = {"cnn": 78_042, "transformer": 172_610, "decoder": 125_248}
+PARAMETERS = {"cnn": 78_042, "transformer": 172_610, "decoder": 125_248, "lora": 7_168}
 
 NOBODYS = {
     "int8 training": "int8",

@@ -20,7 +20,7 @@ from workloads import catalogue, flops
 
 COUNTERS = Path(__file__).with_name("counters.py")
 WITHIN = 0.02
-BASE = [("cnn", "base"), ("transformer", "base"), ("decoder", "small")]
+BASE = [("cnn", "base"), ("transformer", "base"), ("decoder", "small"), ("lora", "small")]
 LARGE = [("cnn", "large"), ("transformer", "large")]
 
 

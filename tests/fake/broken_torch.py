@@ -87,6 +87,26 @@ def adjacent_pairs() -> None:
     decoder.turn = turn
 
 
+def no_adapter_of_keys(model: nn.Module) -> None:
+    for layer in model.model.layers:
+        layer.self_attn.k_proj.scale = 0.0
+
+
+def nothing_frozen(model: nn.Module) -> None:
+    model.requires_grad_(requires_grad=True)
+
+
+def decayed(model: nn.Module) -> None:
+    """The frozen weights are none of the optimizer's, and yet something moves them."""
+    moved = model.model.norm.weight
+
+    def move(*_: Any) -> None:
+        if model.training:
+            moved.data.mul_(1 - 1e-7)
+
+    model.register_forward_hook(move)
+
+
 def pad_like_same(model: nn.Module) -> None:
     """The asymmetric padding that "same" means at stride 2 in other frameworks."""
     for layer in model.modules():
@@ -99,6 +119,7 @@ DIMS: dict[str, dict[str, float]] = {
     "bn_eps": {"bn_eps": 1e-3},
     "bn_momentum": {"bn_momentum": 0.01},
     "norm_eps": {"norm_eps": 1e-6},
+    "lora_scale": {"lora_alpha": 8.0},
 }
 FUNCTIONS: dict[str, Callable[[], None]] = {
     "tanh_gelu": tanh_gelu,
@@ -106,4 +127,9 @@ FUNCTIONS: dict[str, Callable[[], None]] = {
     "heads_by_turns": heads_by_turns,
     "adjacent_pairs": adjacent_pairs,
 }
-MODELS: dict[str, Callable[[nn.Module], None]] = {"asymmetric_padding": pad_like_same}
+MODELS: dict[str, Callable[[nn.Module], None]] = {
+    "asymmetric_padding": pad_like_same,
+    "no_adapter_of_keys": no_adapter_of_keys,
+    "nothing_frozen": nothing_frozen,
+    "decayed": decayed,
+}

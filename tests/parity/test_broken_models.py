@@ -30,6 +30,13 @@ BROKEN = {
         "heads_by_turns": "logits off by",
         "norm_eps": "logits off by",
     },
+    "lora": {
+        "nothing": None,
+        "lora_scale": "a loss of steps 2 to 5 off by",
+        "no_adapter_of_keys": "a loss of steps 2 to 5 off by",
+        "nothing_frozen": "frozen weights instead of",
+        "decayed": "the frozen weights changed",
+    },
 }
 
 

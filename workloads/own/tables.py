@@ -155,6 +155,7 @@ PARTS: Mapping[str, type[Table]] = {
     "cnn": CnnPart,
     "transformer": EncoderPart,
     "decoder": DecoderTable,  # whose weights no folder brings yet
+    "lora": DecoderTable,
 }
 """What may be left out of each model's dims."""
 
@@ -169,7 +170,7 @@ DimsPart = Annotated[
 class OwnSize(RunTable):
     """A size of the user's own: the model, data and weights that are to be bought for."""
 
-    model: Literal["cnn", "transformer", "decoder", "module"]
+    model: Literal["cnn", "transformer", "decoder", "lora", "module"]
     module: Annotated[str, AfterValidator(modules.named)] | None = Field(
         None, description="package.module:factory, your own code in PyTorch, of the model module"
     )
@@ -208,9 +209,15 @@ class OwnSize(RunTable):
             raise ValueError(f"these dims are not those of a {self.model}")
         if (meant := FOR.get(type(self.data), self.model)) != self.model:
             raise ValueError(f"this data is for the model {meant}")
-        if self.model == "decoder" and self.weights not in WEIGHTS:
-            raise ValueError("weights in a folder are for the models cnn and transformer")
+        if isinstance(self.dims, DecoderTable):
+            self._of_a_decoder(self.dims)
         return self
+
+    def _of_a_decoder(self, dims: DecoderTable) -> None:
+        if self.weights not in WEIGHTS:
+            raise ValueError("weights in a folder are for the models cnn and transformer")
+        if bool(dims.lora_rank) != (self.model == "lora"):
+            raise ValueError("lora_rank is for the model lora, which needs it")
 
     def _of_a_module(self) -> OwnSize:
         """Its code says all that there is."""
