@@ -166,7 +166,7 @@ def _affine(at: str, shape: tuple[int, ...]) -> Shapes:
 
 
 def _decoder_shapes(dims: DecoderDims) -> Shapes:
-    """By the names of Hugging Face's Llama, with tied embeddings: there is no lm_head; adapters have
+    """By the names of Hugging Face's Llama, with tied embeddings: no lm_head; adapters have
     those of its package peft.
     """
     w, kv = dims.width, dims.kv_heads * dims.head_width
