@@ -35,6 +35,7 @@ class Entry:
     fallbacks: lock to use instead where a lock's packages cannot be found.
     sources: distributions that exist as source only and are built with the environment.
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
+    generates: module of its decoder with a cache (bench/generation.py).
     serves: module that runs a user's own model file (bench/served.py).
     rank_env: the variable in which its launcher tells each process its rank; "" where one process
     drives all devices.
@@ -66,6 +67,7 @@ class Entry:
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     capabilities: str = ""
+    generates: str = ""
     serves: str = ""
     rank_env: str = ""
     trains: bool = True

@@ -6,25 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from backends.entry import Entry
+from backends.variables import (
+    DEEPSPEED_DEVICES,
+    JAX_DEVICES,
+    JAX_ENV,
+    JAX_GROWS,
+    TENSORFLOW_ENV,
+    TENSORFLOW_GROWS,
+)
 
-JAX_ENV = {
-    # Everything is kept, however quickly it compiled: else a second process compiles anew.
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
-JAX_DEVICES = {
-    # Without it JAX falls back to the CPU where it cannot start a device, with a warning only.
-    **{kind: {"JAX_PLATFORMS": f"{kind},cpu"} for kind in ("cuda", "rocm", "tpu")},
-    "cpu": {"JAX_PLATFORMS": "cpu"},
-}
-# JAX takes 75 % of a GPU's memory at its first operation, TensorFlow nearly all of it.
-JAX_GROWS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-TENSORFLOW_GROWS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-DEEPSPEED_DEVICES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda"}
 TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
 RECOMPUTE = {"recompute": ("on",)}  # activation checkpointing
 SYNCHRONISED = {"batchnorm": ("synchronised",)}  # its statistics are of all devices' samples
-TENSORFLOW_ENV = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # its start-up notes on standard error
 
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
     {
@@ -35,6 +28,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             locks=("cpu", "cuda"),
             unlocked={"rocm": TORCH_ROCM},
             capabilities="backends.torch.capabilities",
+            generates="backends.torch.generation",
             rank_env="RANK",
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
@@ -100,6 +94,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             modules=True,
             capabilities="backends.lightning.capabilities",
+            generates="backends.lightning.generation",
             rank_env="RANK",
             locks=("cpu", "cuda"),
             unlocked={"rocm": TORCH_ROCM},
@@ -114,6 +109,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             python="3.11",
             modules=True,
             capabilities="backends.deepspeed.capabilities",
+            generates="backends.deepspeed.generation",
             rank_env="RANK",
             locks=("cpu", "cuda"),
             unlocked={"rocm": TORCH_ROCM},

@@ -99,6 +99,9 @@ class TooSlow(BenchError):
     """A step takes so long that the cell cannot be measured before its deadline."""
 
 
+GENERATE = "generate"
+"""The workload that serves a decoder, token by token."""
+
 NODES = "nodes"  # the setting of a cell on several machines: how many
 ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "=": "%3D"})
 """What has a meaning in a cell's id, within a setting: without it two settings could look alike."""
@@ -144,8 +147,14 @@ class Cell:
     settings: Mapping[str, str] = field(default_factory=dict)  # asked for, adapter's own keys
 
     @property
+    def role(self) -> str:
+        """What its first process does."""
+        kind = "export" if self.format else "train"
+        return GENERATE if self.workload == GENERATE else kind
+
+    @property
     def trains(self) -> bool:
-        return not self.format
+        return self.role == "train"
 
     @property
     def processes(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.entry import Entry
 from bench import capabilities, conditions, preallocation
-from bench.contract import NODES, Cell
+from bench.contract import GENERATE, NODES, Cell
 from bench.dims import ModuleDims
 from bench.errors import UsageError, unknown
 from workloads import SizeSpec, catalogue
@@ -175,7 +175,7 @@ def _axes(request: Request, backend: str, entry: Entry, workload: str) -> dict[s
         "precision": request.precisions,
         "mode": entry.modes if EVERY in request.modes else request.modes,
         "track": request.tracks,
-        "batch": request.batches or (None,),
+        "batch": request.batches or request.catalogue.batches(workload) or (None,),
         "world_size": request.world_sizes,
         "format": formats if exports else ("",),
         "capability": request.capabilities if workload == CAPABILITY else ("",),
@@ -249,6 +249,10 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
     if cell.capability:
         missing = f"the adapter of {cell.backend} has no module of capabilities"
         return None if entry.capabilities else missing
+    if cell.workload == GENERATE and not entry.generates:
+        return f"the adapter of {cell.backend} has no module that generates"
+    if cell.world_size > 1 and cell.workload == GENERATE:
+        return "prompts are answered by one process: world size 1"
     if cell.world_size > 1 and cell.format:
         return "a file is exported, and served, by one process: world size 1"
     return None

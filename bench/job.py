@@ -18,9 +18,10 @@ PATHS = ("weights", "data", "trace", "exported", "logits", "commands", "replies"
 class Job:
     """One process's work; all paths are absolute.
 
-    role: "train"; "export", which writes the file; "serve", which climbs the ladder with it; "try",
-    which asks for a capability; "devices", which asks what there is; "check", which asks how an
-    adapter keeps its contract; "infer", which puts a model file of the user's under load.
+    role: "train"; "export", which writes the file; "serve", which climbs the ladder with it;
+    "generate", which serves a decoder; "try", which asks for a capability; "devices", which asks
+    what there is; "check", which asks how an adapter keeps its contract; "infer", which puts a
+    model file of the user's under load.
     exported: the folder of the exported file; logits: a folder of the exporter's own.
     commands, replies: named pipes. row: where the worker leaves what it has measured so far.
     parent: the process id of the harness. rival: module of a public model to measure against.

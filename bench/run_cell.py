@@ -17,7 +17,7 @@ from backends.entry import Entry
 from bench import clock, machine, preallocation
 from bench.attempt import attempt
 from bench.backends_index import find
-from bench.contract import Cell
+from bench.contract import GENERATE, Cell
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
@@ -93,11 +93,10 @@ class _Run:
             )
             return self._outcome(found | row, {}, ended)
         if self.cell.compile_cache == "warm":
-            role = "train" if self.cell.trains else "export"
-            yield from self._process(self.cell, role, self._prime)
-        if self.cell.trains:
-            script = self._few_steps if self.trial else self._train
-            row, times, ended = yield from self._process(self.cell, "train", script)
+            yield from self._process(self.cell, self.cell.role, self._prime)
+        if not self.cell.format:
+            script = self._few_steps if self.trial else self._steps
+            row, times, ended = yield from self._process(self.cell, self.cell.role, script)
         else:
             row, times, ended = yield from self._process(self.cell, "export", self._export)
             if ended is None:
@@ -184,7 +183,7 @@ class _Run:
             quality_lr=self.task.spec.quality_lr,
             train_batches=self.task.spec.train_batches,
             seed=self.task.repeat,
-            capabilities=entry.capabilities,
+            capabilities=entry.generates if role == GENERATE else entry.capabilities,
             ranks=ranks,
             rank_env=entry.rank_env,
             rendezvous=self.tools.meet(),
@@ -229,12 +228,14 @@ class _Run:
         steps = LEAST_WARMUP + timed if self.cell.trains and not self.cell.capability else 0
         return {"seconds_left": self.left_s, "steps": steps}
 
-    def _train(self, child: Child) -> Script:
+    def _steps(self, child: Child) -> Script:
+        """Of training or of generating, timed."""
         self._gate(child)
         yield from self._measure(child)
-        if self.tools.quality and self.task.spec.quality_steps:  # none where data is noise
+        learns = self.cell.trains and self.task.spec.quality_steps  # none where data is noise
+        if self.tools.quality and learns:
             self._ask(child, "quality")
-        if accuracy := self.tools.target_of(self.task.spec):
+        if learns and (accuracy := self.tools.target_of(self.task.spec)):
             self._ask(child, "target", accuracy=accuracy)
         self._ask(child, "finish")
 

@@ -65,7 +65,8 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(preallocation.variables(job.cell, entry))
     if job.cell.settings.get("malloc") == "keep":
         env.update(MALLOC_KEEP)
-    modules = filter(None, (entry.module, entry.public, entry.capabilities, entry.serves))
+    named = (entry.module, entry.public, entry.capabilities, entry.generates, entry.serves)
+    modules = filter(None, named)
     env.update(job.visible)
     env.update(
         {

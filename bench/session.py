@@ -71,14 +71,7 @@ class Session:
         self.row["settings"] = self._effective()
         if self.cell.device != "cpu" and (kind := self.row["settings"].get("device_kind")):
             self.row["device_name"] = kind  # where no vendor's library says it, as on TPUs
-        self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
-        step = self.cell.batch * self.cell.world_size
-        self.batches = self._batches(step if self.cell.trains else self.trace.batch)
-        timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
-        self.tokens = Tokens.of(timed)
-        self.row["flops_per_sample"] = flops.per_sample(
-            self.cell.dims, training=self.cell.trains, counted=self.trace.flops_per_sample
-        )
+        self._read()
         return {}
 
     def build(self) -> dict[str, Any]:
@@ -225,6 +218,17 @@ class Session:
     def _import(self) -> Adapter:
         adapter: Any = importlib.import_module(self.job.module)
         return adapter  # type: ignore[no-any-return]
+
+    def _read(self) -> None:
+        """The reference's figures, and the batches."""
+        self.trace = parity.read_trace(self.job.trace, trains=self.cell.trains)
+        step = self.cell.batch * self.cell.world_size
+        self.batches = self._batches(step if self.cell.trains else self.trace.batch)
+        timed = self.batches.train if self.cell.trains else [self.batches.infer[ladder.TIMED]]
+        self.tokens = Tokens.of(timed)
+        self.row["flops_per_sample"] = flops.per_sample(
+            self.cell.dims, training=self.cell.trains, counted=self.trace.flops_per_sample
+        )
 
     def _effective(self) -> Settings:
         """What framework and program say is in force, and the CPUs that may be used."""

@@ -26,6 +26,7 @@ from bench.contract import Incapable, ParityError, TooSlow, Unsupported
 from bench.duel import Duel
 from bench.exam import Exam
 from bench.exporting import Exporting
+from bench.generating import Generator
 from bench.inventory import Inventory
 from bench.job import Job
 from bench.learning import Learning
@@ -45,6 +46,7 @@ ROLES: Mapping[str, Callable[[Job], Work]] = {
     "devices": Inventory,
     "check": Exam,
     "infer": Served,
+    "generate": Generator,
 }
 """Those whose work is the same whatever their cell is."""
 

@@ -44,7 +44,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Of all workloads, the training ones first."""
-        order = ("cnn", "transformer", "llm", "lora", "module", "export")
+        order = ("cnn", "transformer", "llm", "lora", "generate", "module", "export")
         found = {path.stem for path in workloads.FOLDER.glob("*.toml")}
         return tuple(n for n in order if n in found) + tuple(sorted(found - set(order)))
 
@@ -55,6 +55,10 @@ class Catalogue:
     def models(self, workload: str) -> tuple[str, ...]:
         """The models that a workload runs."""
         return tuple(self._spec(workload).models)
+
+    def batches(self, workload: str) -> tuple[int, ...]:
+        """Those that are run where none is asked for; none: its sizes' own."""
+        return tuple(self._spec(workload).batches)
 
     def home(self, model: str) -> str:
         """The workload that trains a model, and whose spec has its network."""

@@ -29,6 +29,18 @@ def per_sample(dims: AnyDims, *, training: bool, counted: int = 0) -> int:
     return 2 * products * (3 if training else 1)
 
 
+def per_generation(dims: DecoderDims, new: int) -> int:
+    """Operations to answer a prompt as long as the sequence with ``new`` tokens, with a cache: each
+    token but the last passes the layers once and looks at those before it; the head is for those
+    that are chosen.
+    """
+    s, w = dims.sequence, dims.width
+    head = s * w * dims.vocab
+    layers = (_dense(dims) - head) // s  # of one token
+    looked = 2 * w * dims.layers * sum(range(s + 1, s + new))
+    return 2 * (s * layers + _attention(dims) + (new - 1) * layers + looked + new * head // s)
+
+
 def _conv(side: int, kernel: int, cin: int, cout: int) -> int:
     """Products of a convolution whose output is ``side`` x ``side``."""
     return side * side * kernel * kernel * cin * cout

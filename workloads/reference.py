@@ -28,7 +28,7 @@ from workloads.own import modules
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACE, HEAD, TASK = "trace.json", "head.safetensors", "task.json"
-VERSION = 1
+VERSION = 2
 """Raise it when the figures come out differently; what older versions made is then not used."""
 
 

@@ -113,6 +113,7 @@ class Workload(Table):
     about: str = ""
     models: list[Literal["cnn", "transformer", "decoder", "lora", "module"]] = Field(min_length=1)
     optimizer: OptimizerTable | None = None
+    batches: list[PositiveInt] = Field([], description="run one after the other; none: the size's")
     size: dict[str, SizeTable] = Field({}, description="none where only a user brings one")
 
 

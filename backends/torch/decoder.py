@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,15 @@ from bench.dims import DecoderDims
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary angles, [S, width of a head]."""
+
+
+class Past(Protocol):
+    """One layer's keys and values of the tokens before: a cache (backends/torch/generation.py)."""
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Takes those of the tokens at hand, [B, kv_heads, S, width of a head]; keys and values to
+        attend to, and which of them each query sees, [S, all]; None: causally, for they are alike.
+        """
 
 
 def rotation(dims: DecoderDims, like: Tensor) -> Rotation:
@@ -68,13 +79,17 @@ class Attention(nn.Module):
         self.v_proj = projection(dims, shared)
         self.o_proj = projection(dims, dims.width)
 
-    def forward(self, x: Tensor, by: Rotation) -> Tensor:
+    def forward(self, x: Tensor, by: Rotation, past: Past | None = None) -> Tensor:
         query, key, value = (
             layer(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
-        query, key = turn(query, by), turn(key, by)
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        query, key, seen = turn(query, by), turn(key, by), None
+        if past is not None:
+            key, value, seen = past.extend(key, value)
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=seen, is_causal=seen is None, enable_gqa=True
+        )
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -101,8 +116,8 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(dims.width, eps=dims.norm_eps)
         self.mlp = Mlp(dims)
 
-    def forward(self, x: Tensor, by: Rotation) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), by)
+    def forward(self, x: Tensor, by: Rotation, past: Past | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), by, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 

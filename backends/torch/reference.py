@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from backends.torch import float64
+from backends.torch import float64, greedy
 from bench import parity, safetensors
 from bench.contract import Batch, BenchError, ParityError
-from bench.dims import CnnDims, Dims
+from bench.dims import CnnDims, DecoderDims, Dims
 from bench.samples import HELD_OUT_BATCH
 from workloads import SizeSpec, batches, numpy_forward, tensors, weights
 
@@ -67,6 +67,9 @@ def make(task: dict[str, Any]) -> None:
         trace["export"] = _export(model, spec.dims, exported={**initial, **head}, data=data)
     else:
         trace["export"] = _noisy(model, spec.dims, exported=initial, data=data)
+    if isinstance(spec.dims, DecoderDims) and not spec.dims.lora_rank:
+        net, count = float64.network(spec.dims, initial), spec.gate_batch or greedy.PROMPTS
+        trace["generate"] = greedy.answers(net, spec.dims, initial=initial, data=data, count=count)
     (out / "trace.json").write_text(json.dumps(trace), encoding="utf-8")
 
 

@@ -39,8 +39,13 @@ _IDENTITY = (
     Column(
         "backend_version", "text", "", "version of the adapter's distribution, from its metadata"
     ),
-    Column("workload", "text", "", "what was run: cnn, transformer, llm, export or capability"),
-    Column("model", "text", "", "the network: cnn, transformer or decoder"),
+    Column(
+        "workload",
+        "text",
+        "",
+        "what was run: cnn, transformer, llm, lora, generate, export, module or capability",
+    ),
+    Column("model", "text", "", "the network: cnn, transformer, decoder, lora or module"),
     Column("size", "text", "", "tiny, small, base or large"),
     Column("device", "text", "", "kind of device that was used: cpu, cuda, rocm or tpu"),
     Column("device_name", "text", "", "the device's model name, from the driver or /proc/cpuinfo"),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
+from bench.contract import GENERATE
 from bench.rows.column import Row
 from bench.rows.columns import CACHES, COLUMNS, PARITIES, RUNGS, STATUSES, VERSION
 from bench.rows.kinds import problem_of
@@ -49,6 +50,7 @@ _OK_INFER = (
     "infer_steps",
     "export_rung",
 )
+_OK_GENERATE = ("ttft_ms_p50", "itl_ms_p50", "decode_tokens_per_s", "param_count")
 _OK_POSITIVE = (*_OK_TRAIN, *_OK_INFER[:-1], "peak_host_mib", "wall_s")
 _NOTHING_RAN = ("unsupported", "env_failed")
 # These may hold each other: the gate takes the first step, and the first step compiles.
@@ -66,8 +68,8 @@ def contradictions(row: Row) -> list[str]:
 
 
 def infers(row: Row) -> bool:
-    """Whether the row's throughput is inference's: the cells that have an export format."""
-    return _given(row, "export_format")
+    """Whether its throughput is inference's: of what has an export format, or generates."""
+    return _given(row, "export_format") or row.get("workload") == GENERATE
 
 
 def _malformed(row: Row) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _identity(row: Row) -> Iterator[str]:
     for name, known in _CHOICES.items():
         if _given(row, name) and row[name] not in known:
             yield f"{name} {row[name]!r} is none of {', '.join(known)}"
-    if row.get("workload") == "export" and not infers(row):
+    if row.get("workload") == "export" and not _given(row, "export_format"):
         yield "export_format is missing on an export row"
     yield from _cell_id(row)
 
@@ -128,12 +130,14 @@ def _ok(row: Row) -> Iterator[str]:
         return
     if row.get("parity") != "passed":
         yield f"status is ok, but parity is {row.get('parity') or 'empty'!r}"
-    figures = _OK_INFER if infers(row) else _OK_TRAIN
+    figures: tuple[str, ...] = _OK_INFER if infers(row) else _OK_TRAIN
+    if row.get("workload") == GENERATE:
+        figures = (*_OK_INFER[:-1], *_OK_GENERATE)
     needed = _OK if _given(row, "trial") else (*_OK, *figures)  # a trial trains, and times nothing
     yield from (f"{name} is missing" for name in needed if not _given(row, name))
     yield from (f"{name} is zero" for name in needed if name in _OK_POSITIVE and row.get(name) == 0)
     rung = row.get("export_rung")
-    if infers(row) and rung in RUNGS and RUNGS.index(rung) < RUNGS.index("numerics"):
+    if rung in RUNGS and RUNGS.index(rung) < RUNGS.index("numerics"):
         yield f"status is ok, but the exported file only got to the rung {rung}"
 
 

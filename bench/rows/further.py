@@ -17,7 +17,12 @@ FURTHER = (
         "MiB",
         "the worker's VmHWM since it was reset after warming up: the peak of steady work",
     ),
-    Column("tokens_per_s", "float", "tokens/s", "text only: tokens handled, padding included"),
+    Column(
+        "tokens_per_s",
+        "float",
+        "tokens/s",
+        "text only: tokens handled, padding included; of generate those that were generated",
+    ),
     Column("real_tokens_per_s", "float", "tokens/s", "text only: tokens handled without padding"),
     Column("compile_cache", "text", "", "cold: fresh cache folders; warm: a second process's"),
     Column("accuracy", "float", "1", "held-out accuracy after quality training, or of the file"),
@@ -163,4 +168,46 @@ FURTHER = (
         " serves it; the file is in the system's cache",
     ),
     Column("serve_import_s", "float", "s", "export rows: importing the framework in that process"),
+    Column(
+        "ttft_ms_p50",
+        "float",
+        "ms",
+        "generate rows: time to first token, from the whole batch of prompts to the tokens on the"
+        " host; median",
+    ),
+    Column("ttft_ms_p99", "float", "ms", "99th percentile of the same"),
+    Column(
+        "itl_ms_p50",
+        "float",
+        "ms",
+        "generate rows: inter-token latency, from one token of every prompt on the host to the"
+        " next; median",
+    ),
+    Column("itl_ms_p99", "float", "ms", "99th percentile of the same"),
+    Column(
+        "decode_tokens_per_s",
+        "float",
+        "tokens/s",
+        "generate rows: tokens of all prompts a second, after the first; tokens_per_s has the"
+        " prompts' time in it",
+    ),
+    Column(
+        "cache_bytes_per_token",
+        "float",
+        "bytes",
+        "generate rows: allocated for the keys and values of a token of one prompt",
+    ),
+    Column(
+        "cache_bytes_formula",
+        "int",
+        "bytes",
+        "2 x layers x kv_heads x width of a head x bytes of a number: what they need",
+    ),
+    Column(
+        "tokens_equal",
+        "float",
+        "1",
+        "generate rows: leading tokens that equal the float64 reference's, of 32, mean over the"
+        " prompts; 1 in fp32, or the gate fails",
+    ),
 )

@@ -121,12 +121,14 @@ class Question:
         return {
             "module": BACKENDS[self.backend].module,
             "capabilities": BACKENDS[self.backend].capabilities,
+            "generates": BACKENDS[self.backend].generates,
             "check": self.check,
             "cell": self.cell.to_json(),
             "cells": {name: one.to_json() for name, one in self.cells.items()},
             "files": {
                 "weights": str(weights),
                 "data": str(prepared.data),
+                "trace": str(prepared.trace),
                 "folder": str(self.folder / "exported"),
                 "logits": str(self.folder / "logits.npz"),
             },

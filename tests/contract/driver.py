@@ -21,6 +21,8 @@ import numpy as np
 from bench import safetensors
 from bench.contract import NODES, Batches, Cell, Optimizer
 from bench.exam import close
+from bench.generation import NEW_TOKENS, Answers
+from bench.parity import Frozen
 from bench.rendezvous import HERE, Rendezvous
 from workloads import batches as making
 
@@ -42,6 +44,7 @@ class Task:
     def __init__(self, task: dict[str, Any]) -> None:
         self.adapter: Any = importlib.import_module(task["module"])
         self.capabilities: str = task["capabilities"]
+        self.generates: str = task["generates"]
         self.cell = Cell.from_json(task["cell"])
         self.files = {name: Path(path) for name, path in task["files"].items()}
         self.cells = {name: Cell.from_json(cell) for name, cell in task["cells"].items()}
@@ -126,6 +129,7 @@ def train(task: Task) -> dict[str, Any]:
     first = stepwise(task.build())
     still = stepwise(task.build(dataclasses.replace(cell, optimizer=Optimizer("sgd", lr=0.0))))
     program = task.build()
+    frozen = Frozen.of(program)
     for _ in range(STEPS):
         program.train_step()
     program.wait()
@@ -138,6 +142,8 @@ def train(task: Task) -> dict[str, Any]:
         "still": still,
         "at_end": at_end,
         "n_params": program.n_params,
+        "frozen": frozen.count,
+        "melted": Frozen.of(program) != frozen,
         "logits": summary(logits),
         "before": before,
         "effective": effective,
@@ -295,6 +301,36 @@ def refusal(task: Task, folder: Path) -> str:
     return ""
 
 
+def generate(task: Task) -> dict[str, Any]:
+    """All of the reference's prompts twice, by one program."""
+    if reason := task.adapter.unsupported(task.cell):
+        return {"unsupported": reason}
+    task.adapter.setup(task.cell)
+    answers = Answers.read(task.files["trace"]).of(task.cell.batch)
+    prompts = safetensors.read(task.files["data"])["test.ids"][answers.rows]
+    module: Any = importlib.import_module(task.generates)
+    program = module.start(task.cell, safetensors.read(task.files["weights"]), prompts)
+    rounds = []
+    for _ in range(2):
+        program.prefill()
+        chosen = [program.tokens().tolist()]
+        first = program.logits()
+        for _ in range(NEW_TOKENS - 1):
+            program.decode()
+            chosen.append(program.tokens().tolist())
+        program.wait()
+        rounds.append(chosen)
+    return {
+        "rounds": rounds,
+        "logits": summary(first),
+        "n_params": program.n_params,
+        "cache": dataclasses.asdict(program.cache()),
+        "effective": {**task.adapter.effective(task.cell), **program.facts()},
+        "alive": close(program),
+        "closed": program.facts(),
+    }
+
+
 def summary(logits: np.ndarray) -> dict[str, Any]:
     return {
         "shape": list(logits.shape),
@@ -305,7 +341,8 @@ def summary(logits: np.ndarray) -> dict[str, Any]:
 
 
 CHECKS = {
-    one.__name__: one for one in (describe, train, dtypes, overflow, recompute, export, read, check)
+    one.__name__: one
+    for one in (describe, train, dtypes, overflow, recompute, export, read, check, generate)
 }
 
 

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from backends.registry import BACKENDS
+from bench import parity
+from bench.contract import GENERATE
+from bench.generation import Answers
 from tests.contract.asking import THREADS, Question, Result, answers, cell, fine, selected
+from workloads import prepare
 
 MODELS = ("cnn", "transformer")
 TRAINED = (*MODELS, "decoder", "lora")
@@ -26,7 +30,9 @@ TRAINED = (*MODELS, "decoder", "lora")
 # + 64*256 + 256 + 256*64 + 64 + 128 = 49984, twice; pooler 4160; classifier 130.
 # decoder, tiny: embeddings 512*64 = 32768; a layer 2*64*64 + 2*64*32 + 3*64*176 + 2*64 = 46208,
 # twice; the last norm 64.
+# lora, tiny: adapters of rank 8 on four projections 8*(4*64 + 2*64 + 2*32) = 3584, twice.
 PARAMETERS = {"cnn": 78_042, "transformer": 172_610, "decoder": 125_248, "lora": 7_168}
+FROZEN = {"lora": PARAMETERS["decoder"]}
 
 NOBODYS = {
     "int8 training": "int8",
@@ -42,6 +48,9 @@ FLASH = dict.fromkeys(("torch", "lightning", "deepspeed"), "flash")
 COMPOSED = dict.fromkeys(("tensorflow", "mxnet", "mindspore"), "composed")
 ATTENTION = {**FLASH, **COMPOSED, "jax": "xla", "keras": "xla", "paddle": "math"}
 """What computes it on a CPU. The keras environment's engine is JAX unless a cell asks otherwise."""
+
+PROMPTS = 8
+"""As many as the reference has answers for."""
 
 ADDRESS = {"--master-addr=first.example", "--master-port=29400"}
 TORCHRUN = {"--nnodes=2", "--node-rank=1", *ADDRESS}
@@ -120,6 +129,9 @@ def questions(backend: str, folder: Path) -> dict[str, Question]:
     found = {"describe": Question("describe", plain, folder, cells={**cells, **on_gpu})}
     for model in TRAINED:
         found[model] = Question("train", cell(backend, model), folder)
+    if BACKENDS[backend].generates:
+        served = cell(backend, "decoder", workload=GENERATE, batch=PROMPTS)
+        found[GENERATE] = Question("generate", served, folder)
     for written in BACKENDS[backend].formats:
         for model in OF_TORCH.get(backend, MODELS):
             name = f"{written} {model}"
@@ -174,6 +186,10 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
         assert len(said) > 20, "a reason in words"
         pytest.skip(said)
     assert found["n_params"] == PARAMETERS[model]
+    assert found["frozen"] == FROZEN.get(model, 0)
+    assert not found["melted"], "training has changed a frozen weight"
+    reference = parity.read_trace(prepare.ensure(model, "tiny").trace, trains=True)
+    assert found["losses"][:3] == pytest.approx(reference.losses[:3], rel=1e-4)
     # Another program, whose steps are only enqueued: all are done, and one seed has one result.
     assert found["at_end"] == found["losses"][-1]
     # Without a learning rate nothing changes, so the losses repeat with the three batches.
@@ -191,6 +207,26 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
     assert found["closed"] == {}, "a closed program still has a say"
     assert waits(found["seconds"])
     assert found["alive"] == [], "close keeps these alive"
+
+
+@pytest.mark.parametrize("backend", [of(name) for name in selected() if BACKENDS[name].generates])
+def test_generating(asked: Asked, backend: str) -> None:
+    """Token by token what the reference says, again after a second start, from a cache without a
+    spare byte.
+    """
+    found = asked(backend, GENERATE)
+    answers = Answers.read(prepare.ensure("decoder", "tiny").trace).of(PROMPTS)
+    expected = answers.tokens.T.tolist()
+    assert found["rounds"] == [expected, expected]
+    assert len(set(answers.tokens.ravel().tolist())) > 32, "the tokens must differ to say anything"
+    assert found["n_params"] == PARAMETERS["decoder"]
+    assert found["logits"]["shape"] == [PROMPTS, 512]
+    assert (found["logits"]["dtype"], found["logits"]["finite"]) == ("float32", True)
+    # 2 x 2 layers x 2 heads x 16 wide, for 32 tokens of each prompt and 32 new ones, in float32.
+    assert found["cache"] == {"nbytes": 2 * 2 * 2 * 16 * PROMPTS * 64 * 4, "itemsize": 4}
+    assert found["effective"]["threads"] == THREADS
+    assert found["alive"] == [], "close keeps these alive"
+    assert found["closed"] == {}, "a closed program still has a say"
 
 
 @exported

@@ -35,6 +35,7 @@ BROKEN_TORCH = Entry(
     imports=("torch",),
     formats={},
     settings={"break": ()},
+    generates="broken_generation",
 )
 HALF = Entry(
     "fake_half",

@@ -7,7 +7,6 @@ import pytest
 from bench import envs
 from bench.rows import files
 from tests.harness import bench
-from workloads import catalogue
 
 BROKEN = {
     "cnn": {
@@ -24,7 +23,7 @@ BROKEN = {
         "coupled_decay": "a loss of steps 2 to 5 off by",
         "summed_loss": "the loss of step 1 off by",
     },
-    "decoder": {
+    "llm": {
         "nothing": None,
         "adjacent_pairs": "logits off by",
         "heads_by_turns": "logits off by",
@@ -37,17 +36,24 @@ BROKEN = {
         "nothing_frozen": "frozen weights instead of",
         "decayed": "the frozen weights changed",
     },
+    "generate": {
+        "nothing": None,
+        "place_behind": "of prompt",
+        "cache_shifted": "of prompt",
+        "sees_empty_room": "of prompt",
+        "prompts_reversed": "logits off by",
+    },
 }
 
 
 @pytest.fixture(scope="module", params=BROKEN)
 def broken(request, tmp_path_factory) -> tuple[str, dict[str, dict]]:
-    """The rows of one model with each mistake planted, by mistake."""
+    """The rows of one workload with each mistake planted, by mistake."""
     python = envs.ensure("torch", "cpu", log=print).python
     out = tmp_path_factory.mktemp(request.param) / "broken.csv"
     done = bench(
         "--workload",
-        catalogue.REFERENCE.home(request.param),
+        request.param,
         "--setting",
         "break=" + ",".join(BROKEN[request.param]),
         "--out",
@@ -61,9 +67,9 @@ def broken(request, tmp_path_factory) -> tuple[str, dict[str, dict]]:
 
 
 def test_each_planted_mistake_fails_the_gate(broken):
-    model, rows = broken
-    assert list(rows) == list(BROKEN[model])
-    for mistake, reason in BROKEN[model].items():
+    workload, rows = broken
+    assert list(rows) == list(BROKEN[workload])
+    for mistake, reason in BROKEN[workload].items():
         row = rows[mistake]
         if reason is None:
             assert (row["status"], row["parity"]) == ("ok", "passed"), row["reason"]

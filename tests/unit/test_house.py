@@ -36,7 +36,7 @@ WORKER_HALF = {
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
         " bench/proof bench/capabilities bench/learning bench/payload bench/exam"
-        " bench/served bench/openloop bench/feeds"
+        " bench/served bench/openloop bench/feeds bench/generation bench/generating"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
         " workloads/own/__init__ workloads/own/sources"
     )

@@ -218,4 +218,4 @@ def test_batches_hold_what_the_data_does():
 def test_the_reference_workloads_do_not_know_it():
     request = grid.Request(["torch"], catalogue.names(), ["tiny"], ["cpu"])
     tasks = grid.plan(request, entry=registry.BACKENDS.__getitem__)
-    assert {task.cell.model for task in tasks} == {"cnn", "transformer", "decoder"}
+    assert {task.cell.model for task in tasks} == {"cnn", "transformer", "decoder", "lora"}

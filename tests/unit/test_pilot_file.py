@@ -75,7 +75,7 @@ def test_the_committed_schema_is_the_models():
         (
             'model = "transformer"',
             'model = "bert"',
-            "should be 'cnn', 'transformer', 'decoder' or 'module', not 'bert'",
+            "should be 'cnn', 'transformer', 'decoder', 'lora' or 'module', not 'bert'",
         ),
         ("[size.support-tickets", "[size.small", "[size.small] is one of the reference's"),
         ('precisions = ["fp32"]', 'sizes = ["smal"]', "sizes: unknown size 'smal': did you mean"),

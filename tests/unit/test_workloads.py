@@ -15,7 +15,16 @@ from workloads import catalogue, flops, synthetic
 
 
 def test_the_workloads_and_their_models():
-    assert catalogue.names() == ("cnn", "transformer", "llm", "module", "export", "capability")
+    assert catalogue.names() == (
+        "cnn",
+        "transformer",
+        "llm",
+        "lora",
+        "generate",
+        "module",
+        "export",
+        "capability",
+    )
     assert catalogue.models("cnn") == ("cnn",)
     assert catalogue.models("export") == ("cnn", "transformer", "module")
 
@@ -196,7 +205,17 @@ def test_a_new_spec_is_one_more_file(tmp_path, monkeypatch):
     text = (tmp_path / "cnn.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text.replace("batch = 32", "batch = 8"), encoding="utf-8")
     monkeypatch.setattr(workloads, "FOLDER", tmp_path)
-    known = ("cnn", "transformer", "llm", "module", "export", "capability", "mine")
+    known = (
+        "cnn",
+        "transformer",
+        "llm",
+        "lora",
+        "generate",
+        "module",
+        "export",
+        "capability",
+        "mine",
+    )
     assert catalogue.names() == known
     assert catalogue.size("mine", "cnn", "tiny").batch == 8
 
@@ -241,3 +260,18 @@ def test_flops_of_the_tiny_decoder_by_hand():
     dims = catalogue.of_model("decoder", "tiny").dims
     assert flops.per_sample(dims, training=False) == 2 * 4_259_840
     assert flops.per_sample(dims, training=True) == 6 * 4_259_840
+
+
+def test_lora_has_the_shapes_of_llm_and_adapters_beside_them():
+    for size in catalogue.sizes_of("lora"):
+        adapted = catalogue.of_model("lora", size).dims
+        assert isinstance(adapted, DecoderDims)
+        assert adapted.lora_rank == 8
+        plain = replace(adapted, lora_rank=0)
+        assert plain == catalogue.of_model("decoder", size).dims
+
+
+def test_generate_serves_the_network_of_llm_at_two_batches():
+    assert catalogue.REFERENCE.batches("generate") == (1, 8)
+    served = catalogue.size("generate", "decoder", "small")
+    assert served.dims == catalogue.of_model("decoder", "small").dims
