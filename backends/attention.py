@@ -21,4 +21,6 @@ def fused(cell: Cell) -> bool:
 
 def unpadded(batches: Batches) -> bool:
     """Whether no batch has padding, so that a mask would hide nothing."""
+    if batches.samples is not None:
+        return bool(batches.samples.columns["mask"].all())
     return all(bool(batch["mask"].all()) for batch in (*batches.train, *batches.infer))

@@ -14,8 +14,10 @@ from backends.variables import (
     TENSORFLOW_ENV,
     TENSORFLOW_GROWS,
 )
+from bench.pipeline import INPUT, PIPELINE
 
 TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
+FED = {INPUT: (PIPELINE,)}  # by its own input pipeline, and not from the device
 RECOMPUTE = {"recompute": ("on",)}  # activation checkpointing
 SYNCHRONISED = {"batchnorm": ("synchronised",)}  # its statistics are of all devices' samples
 
@@ -33,7 +35,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
-            settings={**RECOMPUTE, "cuda_graphs": ("on",), **SYNCHRONISED},
+            settings={**FED, **RECOMPUTE, "cuda_graphs": ("on",), **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
@@ -101,7 +103,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "lightning"},
-            settings={**RECOMPUTE, **SYNCHRONISED},
+            settings={**FED, **RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         "deepspeed": Entry(
@@ -116,7 +118,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
-            settings={"zero_stage": ("0", "1", "2", "3"), **RECOMPUTE, **SYNCHRONISED},
+            settings={**FED, "zero_stage": ("0", "1", "2", "3"), **RECOMPUTE, **SYNCHRONISED},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
             sources=("deepspeed",),

@@ -40,6 +40,14 @@ from bench.dims import (  # noqa: F401  for others' adapters
     EncoderDims,
     dims_of,
 )
+from bench.failures import (  # noqa: F401  for others' adapters
+    BenchError,
+    Incapable,
+    ParityError,
+    TooSlow,
+    Unsupported,
+)
+from bench.pipeline import Samples
 from bench.rendezvous import Rendezvous
 
 Settings = dict[str, Any]
@@ -68,35 +76,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 def inputs_of(model: str, count: int) -> tuple[str, ...]:
     """The names of ``count`` inputs: those of a module of the user's own are only numbered."""
     return INPUTS.get(model) or tuple(f"input{place}" for place in range(count))
-
-
-class BenchError(Exception):
-    """Root of the errors that have a message for the user and no traceback.
-
-    BenchError
-     +-- UsageError      bad input: exit code 2            (bench.errors)
-     +-- EnvError        an environment cannot be made     (bench.errors)
-     +-- Unsupported     the framework cannot do this: a row, not a failure
-     +-- ParityError     the model computes something else: a row with status parity_failed
-     +-- Incapable       a capability was tried, and what came out is wrong: a row that failed
-     +-- TooSlow         what is left does not fit before the deadline: a row with status timeout
-    """
-
-
-class Unsupported(BenchError):
-    """The backend cannot do this; the message is a fact about the framework."""
-
-
-class ParityError(BenchError):
-    """The program is not the reference's function; the message says by how much."""
-
-
-class Incapable(BenchError):
-    """The framework did what was asked, and the result is wrong; the message says by how much."""
-
-
-class TooSlow(BenchError):
-    """A step takes so long that the cell cannot be measured before its deadline."""
 
 
 GENERATE = "generate"
@@ -184,10 +163,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Batches:
-    """What a program is given at build time; it may place all of it on its device."""
+    """What a program is given at build time; it may place all of it on its device.
+
+    samples: what it trains on instead of ``train``, where the framework's own input pipeline is
+    timed, too: from the first on, in their order, and again when fewer than a batch are left.
+    """
 
     train: list[Batch]
     infer: list[Batch]
+    samples: Samples | None = None
 
 
 class Program:

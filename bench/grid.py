@@ -13,6 +13,7 @@ from bench import capabilities, conditions, preallocation
 from bench.contract import GENERATE, NODES, Cell
 from bench.dims import ModuleDims
 from bench.errors import UsageError, unknown
+from bench.pipeline import INPUT
 from workloads import SizeSpec, catalogue
 from workloads.catalogue import Catalogue
 
@@ -202,7 +203,8 @@ def _refused(cell: Cell, entry: Entry, *, brought: bool) -> str | None:
         return f"{cell.backend} has no {cell.format} export: it has {', '.join(entry.formats)}"
     if cell.compile_cache == "warm" and not entry.cache_dirs:
         return f"{cell.backend} keeps no compiled code for a second process to find"
-    return _of_module(cell, entry) or _not_there_yet(cell, entry) or _unknown_setting(cell, entry)
+    found = _of_module(cell, entry) or _not_there_yet(cell, entry) or _fed(cell)
+    return found or _unknown_setting(cell, entry)
 
 
 def _of_module(cell: Cell, entry: Entry) -> str | None:
@@ -256,6 +258,12 @@ def _not_there_yet(cell: Cell, entry: Entry) -> str | None:
     if cell.world_size > 1 and cell.format:
         return "a file is exported, and served, by one process: world size 1"
     return None
+
+
+def _fed(cell: Cell) -> str | None:
+    """Why no input pipeline can feed a cell."""
+    trains = cell.trains and not cell.capability and cell.world_size == 1
+    return None if trains or INPUT not in cell.settings else "input=pipeline feeds one that trains"
 
 
 def _apart(cell: Cell, entry: Entry, nodes: int) -> str | None:

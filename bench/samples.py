@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench import ladder, safetensors
-from bench.contract import Batch, Batches
+from bench import ladder, parity, safetensors
+from bench.contract import Batch, Batches, Unsupported
 from bench.job import Job
 from bench.parity import Trace
+from bench.pipeline import INPUT, Samples
 from workloads import batches as making
 
 HELD_OUT_BATCH = 64
@@ -28,7 +29,21 @@ def batches(job: Job, trace: Trace, batch: int, *, train_batches: int | None = N
         infer += held_out(job, job.cell.batch, limit=job.cell.batch)
     if job.role == "serve" and trace.accuracy_samples:
         infer += held_out(job, HELD_OUT_BATCH, limit=trace.accuracy_samples)
-    return Batches(made.train, infer)
+    return Batches(made.train, infer, _samples(job, batch))
+
+
+def _samples(job: Job, batch: int) -> Samples | None:
+    """The training split, for a cell whose framework makes the batches itself."""
+    if INPUT not in job.cell.settings:
+        return None
+    columns = making.columns(safetensors.read(job.data), "train", job.cell.model)
+    made = Samples(columns)
+    if len(made) < parity.STEPS * batch:
+        raise Unsupported(
+            f"the gate trains with {parity.STEPS} batches of {batch}, of which {len(made)} samples"
+            " make fewer: a pipeline would begin anew before"
+        )
+    return made
 
 
 def held_out(job: Job, batch: int, *, limit: int | None = None) -> list[Batch]:

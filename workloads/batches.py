@@ -56,14 +56,20 @@ def held_out(data: Data, *, model: str, batch: int, limit: int) -> list[Batch]:
     return [_cut(data, "test", model, batch, i) for i in range(count)]
 
 
+def columns(data: Data, split: str, model: str) -> Batch:
+    """A whole split, as one batch would have it."""
+    keys = KEYS.get(model) or (*inputs_of(model, _count(data, split) - 1), "label")
+    return {key: data[f"{split}.{key}"] for key in keys}
+
+
 def _cut(data: Data, split: str, model: str, batch: int, index: int) -> Batch:
     total = len(data[f"{split}.label"])
     return _rows(data, split, model, np.arange(index * batch, (index + 1) * batch) % total)
 
 
 def _rows(data: Data, split: str, model: str, rows: np.ndarray) -> Batch:
-    keys = KEYS.get(model) or (*inputs_of(model, _count(data, split) - 1), "label")
-    return {key: np.ascontiguousarray(data[f"{split}.{key}"][rows]) for key in keys}
+    whole = columns(data, split, model)
+    return {key: np.ascontiguousarray(column[rows]) for key, column in whole.items()}
 
 
 def _count(data: Data, split: str) -> int:

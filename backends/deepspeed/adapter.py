@@ -25,8 +25,9 @@ import deepspeed
 from deepspeed.accelerator import get_accelerator
 
 from backends.deepspeed import parallel
-from backends.deepspeed.programs import Inference, Training, zero_stage
-from backends.torch.programs import device
+from backends.deepspeed.engine import zero_stage
+from backends.deepspeed.programs import Inference, Training
+from backends.torch.placing import device
 from bench.contract import Batches, Cell, Program, Settings, Weights
 
 NAME = "deepspeed"

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from deepspeed.runtime.torch_autocast import autocast_if_enabled
 
+from backends.torch.placing import device
 from backends.torch.precision import dtypes, product
-from backends.torch.programs import device
 from bench.contract import Cell, Settings
 
 

@@ -12,79 +12,17 @@ import deepspeed
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
 
 from backends.deepspeed import precision
+from backends.deepspeed.engine import initialize, name
 from backends.torch import exports as torch_export
+from backends.torch import feeds
 from backends.torch import models as torch_models
 from backends.torch import programs as torch_programs
-from backends.torch.own_module import Loss
-from backends.torch.parallel import SHARDED
-from backends.torch.programs import DTYPES, device, place
+from backends.torch.placing import device
 from bench.contract import Batches, Cell, Settings
-
-STAGE, SHARDING_STAGE = "1", "3"
-"""ZeRO's stage where the cell does not say: it splits the optimizer's state. The last one splits
-the parameters and the gradients, too.
-"""
-
-
-class WithLoss(nn.Module):
-    """What an engine is made of: the model's inputs and the labels in, the mean loss out."""
-
-    def __init__(self, network: nn.Module, criterion: Loss) -> None:
-        super().__init__()
-        self.network = network
-        self.criterion = criterion
-
-    def forward(self, inputs: tuple[Tensor, ...], label: Tensor) -> Tensor:
-        return self.criterion(self.network(*inputs), label)
-
-
-def zero_stage(cell: Cell) -> int:
-    usual = SHARDING_STAGE if SHARDED in cell.settings else STAGE
-    return int(cell.settings.get("zero_stage", usual))
-
-
-def config(cell: Cell) -> dict[str, Any]:
-    """The configuration that DeepSpeed's users write as JSON."""
-    stage = zero_stage(cell)
-    made: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": cell.batch,
-        "zero_optimization": {"stage": stage},
-        "zero_allow_untested_optimizer": True,  # SGD is one
-        "gradient_clipping": 0.0,  # it clips to a norm of 1 by default
-    }
-    if cell.precision in DTYPES:
-        # Not its "bf16" or "fp16": they change the parameters' type, and then BatchNorm stops on a
-        # CPU, where it wants them of one type with the running statistics. For float16 it scales
-        # the loss by torch's GradScaler.
-        made["torch_autocast"] = {"enabled": True, "dtype": _name(DTYPES[cell.precision])}
-    if cell.track == "tuned":
-        asked = cell.optimizer
-        if asked.name == "adamw":
-            betas = [asked.beta1, asked.beta2]
-            decay = asked.weight_decay
-            parameters = {"lr": asked.lr, "betas": betas, "eps": asked.eps, "weight_decay": decay}
-            made["optimizer"] = {"type": "AdamW", "params": parameters}
-    if stage in (1, 2) and (cell.track == "tuned" or cell.precision == "fp16"):
-        # Nothing reads it. In fp16 it would find an overflow first and skip the step, and the
-        # GradScaler, which is not asked then, would never lower its scale.
-        made["zero_optimization"]["compute_grad_norm"] = False
-    return made
-
-
-def initialize(cell: Cell, network: nn.Module) -> Any:
-    """The engine of a network; torch's optimizer, unless the configuration names its own."""
-    module, asked = WithLoss(network, torch_models.criterion(cell.dims)), config(cell)
-    optimizer = None
-    if "optimizer" not in asked:
-        fused = cell.track == "tuned"
-        optimizer = torch_programs.optimizer(cell.optimizer, module, fused=fused)
-    trained = torch_models.trained(module)  # of its own optimizer
-    engine, *_ = deepspeed.initialize(
-        model=module, optimizer=optimizer, model_parameters=trained, config=asked
-    )
-    return engine
+from bench.pipeline import Samples
 
 
 class Inference(torch_programs.Inference):
@@ -128,7 +66,7 @@ class Inference(torch_programs.Inference):
             image = self.inputs[0][0]
             last = image.is_contiguous(memory_format=torch.channels_last)
             facts["image_format"] = "channels_last" if last else "contiguous"
-        facts["autocast"] = _name(engine.torch_autocast_dtype()) if _autocasts(engine) else None
+        facts["autocast"] = name(engine.torch_autocast_dtype()) if _autocasts(engine) else None
         facts["gradient_clipping"] = engine.gradient_clipping()
         facts["world_size"] = engine.world_size
         return facts
@@ -152,13 +90,24 @@ class Training(Inference):
         super().__init__(cell, model, batches)
         if cell.mode == "compiled":
             self.engine.compile(compile_kwargs={"dynamic": False})
-        to = device(cell)
-        placed = [
-            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
-            for batch in batches.train
-        ]
-        self.batches = itertools.cycle(placed)
+        self.source = self._loader(batches.samples) if batches.samples else None
+        self.batches = (
+            feeds.sent(cell, self.source)
+            if self.source
+            else itertools.cycle(feeds.placed(cell, batches))
+        )
         self.last_loss: Tensor | None = None
+
+    def _loader(self, samples: Samples) -> Any:
+        """The engine's own; it would shuffle, and has two workers a device unless told another."""
+        rows, options = feeds.Rows(samples), feeds.options(self.cell)
+        return self.engine.deepspeed_io(
+            rows,
+            data_sampler=SequentialSampler(rows),
+            collate_fn=options.get("collate_fn"),
+            pin_memory=device(self.cell).type == "cuda",
+            num_local_io_workers=options.get("num_workers"),
+        )
 
     def train_step(self) -> None:
         if not self.model.training:  # the engine's own flag stays as it is
@@ -183,12 +132,9 @@ class Training(Inference):
         if not facts:
             return facts
         facts["compiled"] = self.engine.is_compiled
+        facts |= feeds.facts(self.source)
         return {**facts, **precision.facts(self.cell, self.engine)}
 
 
 def _autocasts(engine: Any) -> bool:
     return bool(engine.torch_autocast_enabled())
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

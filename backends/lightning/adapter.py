@@ -16,8 +16,9 @@ from backends.torch import adapter as plain
 from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
 from backends.torch.parallel import SHARDED
+from backends.torch.placing import device, memory_format
 from backends.torch.precision import product
-from backends.torch.programs import DTYPES, Inference, device, memory_format
+from backends.torch.programs import DTYPES, Inference
 from bench.contract import Batches, Cell, Program, Settings, Weights
 
 NAME = "lightning"

@@ -7,22 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from backends.stepwise import Pause, Stepwise
-from backends.torch import models
+from backends.torch import feeds, models
 from backends.torch import programs as torch_programs
+from backends.torch.feeds import Sample
 from backends.torch.own_module import Loss
+from backends.torch.placing import device
 from backends.torch.precision import dtypes, product
-from backends.torch.programs import device, place
 from bench.contract import Batches, Cell, Optimizer, Settings
-
-Sample = tuple[tuple[Tensor, ...], Tensor]
-"""The model's inputs, and the labels."""
 
 PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -101,12 +98,9 @@ class Training(torch_programs.Inference):
         strategy: str | Strategy = "auto",
     ) -> None:
         super().__init__(cell, model, batches, forward=wrapped(cell, model, kind))
-        to = device(cell)
         self.strategy = strategy
-        self.samples = [
-            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
-            for batch in batches.train
-        ]
+        self.source = feeds.loader(cell, batches.samples) if batches.samples else None
+        self.batches = self.source or Endless(feeds.placed(cell, batches))
         self._begin()
 
     def resume(self, checkpoint: Path) -> None:
@@ -122,8 +116,7 @@ class Training(torch_programs.Inference):
     def _fit(self, pause: Pause, checkpoint: Path | None) -> None:
         self.pace = Pace(pause)
         self.trainer = trainer(self.cell, self.pace, self.strategy)
-        loader = Endless(self.samples)
-        self.trainer.fit(self.forward, train_dataloaders=loader, ckpt_path=checkpoint)
+        self.trainer.fit(self.forward, train_dataloaders=self.batches, ckpt_path=checkpoint)
 
     def train_step(self) -> None:
         if not self.model.training:
@@ -152,6 +145,7 @@ class Training(torch_programs.Inference):
         # fit has taken the compiled form apart and keeps what it compiled with in the module.
         facts["compiled"] = module._compiler_ctx is not None  # noqa: SLF001  no public way
         facts["precision"] = self.trainer.precision
+        facts |= feeds.facts(self.source)
         facts["strategy"] = type(self.trainer.strategy).__name__
         facts["accelerator"] = type(self.trainer.accelerator).__name__
         facts["optimizer"] = type(optimizer).__name__

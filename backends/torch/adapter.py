@@ -24,14 +24,8 @@ from backends.torch import (
     precision,
     recompute,
 )
-from backends.torch.programs import (
-    Inference,
-    Training,
-    autocast,
-    compiled,
-    device,
-    memory_format,
-)
+from backends.torch.placing import device, memory_format
+from backends.torch.programs import Inference, Training, autocast, compiled
 from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "torch"

@@ -13,7 +13,8 @@ from torch import Tensor, distributed
 from torch._dynamo import lookup_backend  # the documentation's "Custom Backends" names it
 
 from backends.torch import models
-from backends.torch.programs import Training, device, place
+from backends.torch.placing import device, place
+from backends.torch.programs import Training
 from bench.capabilities import Flexible
 from bench.contract import Batch, Cell, Program, Weights
 

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from backends.torch import models
 from backends.torch.decoder import Decoder, rotation
-from backends.torch.programs import DTYPES, compiled, device, synchronize
+from backends.torch.placing import device
+from backends.torch.programs import DTYPES, compiled, synchronize
 from bench import generation
 from bench.contract import Cell, Settings, Weights
 from bench.dims import DecoderDims

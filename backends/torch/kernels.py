@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backends.torch.programs import DTYPES, device, synchronize
+from backends.torch.placing import device
+from backends.torch.programs import DTYPES, synchronize
 from bench.contract import Cell, Kernel
 
 

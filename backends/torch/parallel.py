@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from backends.ranks import replicas, share
 from backends.torch import models
-from backends.torch.programs import Inference, Training, compiled, device, synchronize
+from backends.torch.placing import device
+from backends.torch.programs import Inference, Training, compiled, synchronize
 from bench.contract import Batches, Cell, Kernel, Settings
 from bench.rendezvous import Rendezvous
 

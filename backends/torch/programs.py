@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backends.torch import attention, batchnorm, cuda_graphs, models, own_module, recompute
+from backends.torch import (
+    attention,
+    batchnorm,
+    cuda_graphs,
+    feeds,
+    models,
+    own_module,
+    recompute,
+)
+from backends.torch.placing import device, place
 from backends.torch.precision import dtypes
-from bench.contract import Batch, Batches, Cell, Optimizer, Program, Settings, inputs_of
+from bench.contract import Batches, Cell, Optimizer, Program, Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def device(cell: Cell) -> torch.device:
-    """ROCm builds of torch answer to the name cuda."""
-    return torch.device("cpu" if cell.device == "cpu" else "cuda")
 
 
 def autocast(cell: Cell) -> AbstractContextManager[Any]:
@@ -35,21 +39,6 @@ def synchronize(cell: Cell) -> None:
     """CPU operators return when they are done; a GPU's are only enqueued."""
     if device(cell).type == "cuda":
         torch.cuda.synchronize()
-
-
-def memory_format(cell: Cell) -> torch.memory_format:
-    tuned = cell.track == "tuned" and cell.model == "cnn"
-    return torch.channels_last if tuned else torch.contiguous_format
-
-
-def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
-    """The model's inputs on the device, images in the model's memory format."""
-    names = inputs_of(cell.model, len(batch) - 1)
-    # A copy: the batches are read-only views, and torch has no read-only tensors.
-    tensors = [torch.from_numpy(np.array(batch[name])) for name in names]
-    if cell.model == "cnn":
-        tensors = [image.to(memory_format=memory_format(cell)) for image in tensors]
-    return tuple(tensor.to(device(cell)) for tensor in tensors)
 
 
 def compiled(cell: Cell, model: nn.Module) -> nn.Module:
@@ -129,15 +118,16 @@ class Training(Inference):
         self, cell: Cell, model: nn.Module, batches: Batches, *, forward: Callable[..., Tensor]
     ) -> None:
         super().__init__(cell, model, batches, forward=forward)
-        to = device(cell)
-        placed = [
-            (place(cell, batch), torch.from_numpy(np.array(batch["label"])).to(to))
-            for batch in batches.train
-        ]
-        self.batches = itertools.cycle(placed)
+        self.source = feeds.loader(cell, batches.samples) if batches.samples else None
+        self.batches = (
+            feeds.sent(cell, self.source)
+            if self.source
+            else itertools.cycle(feeds.placed(cell, batches))
+        )
         self.criterion = models.criterion(cell.dims)
         self.optimizer = optimizer(cell.optimizer, model, fused=cell.track == "tuned")
-        self.scaler = torch.amp.GradScaler(to.type) if cell.precision == "fp16" else None
+        scales = cell.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device(cell).type) if scales else None
         self.last_loss: Tensor | None = None
         self.computed: list[torch.dtype] = []
 
@@ -181,6 +171,7 @@ class Training(Inference):
             facts["loss_scale"] = self.scaler.get_scale()
         if cuda_graphs.SETTING in self.cell.settings:
             facts[cuda_graphs.SETTING] = cuda_graphs.recorded()
+        facts |= feeds.facts(self.source)
         return {**facts, **dtypes(self.model, self.optimizer, compute=self.computed)}
 
 

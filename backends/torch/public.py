@@ -12,7 +12,8 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from backends.torch.programs import Training, device, memory_format
+from backends.torch.placing import device, memory_format
+from backends.torch.programs import Training
 from bench.contract import Batches, Cell, Program
 from bench.dims import CnnDims, EncoderDims
 

@@ -23,6 +23,7 @@ from bench.contract import NODES, Batches, Cell, Optimizer
 from bench.exam import close
 from bench.generation import NEW_TOKENS, Answers
 from bench.parity import Frozen
+from bench.pipeline import Samples
 from bench.rendezvous import HERE, Rendezvous
 from workloads import batches as making
 
@@ -301,6 +302,23 @@ def refusal(task: Task, folder: Path) -> str:
     return ""
 
 
+def fed(task: Task) -> dict[str, Any]:
+    """Losses of an epoch and a step more, whose batches the framework's input pipeline made."""
+    if reason := task.adapter.unsupported(task.cell):
+        return {"unsupported": reason}
+    task.adapter.setup(task.cell)
+    given, model = task.batches(), task.cell.model
+    columns = making.columns(safetensors.read(task.files["data"]), "train", model)
+    few = {name: column[: DISTINCT * task.cell.batch + 1] for name, column in columns.items()}
+    given = Batches(given.train, given.infer, Samples(few))
+    program = task.adapter.build(task.cell, safetensors.read(task.files["weights"]), given)
+    losses = []
+    for _ in range(DISTINCT + 1):
+        program.train_step()
+        losses.append(program.loss())
+    return {"losses": losses, "input": program.facts()["input"], "alive": close(program)}
+
+
 def generate(task: Task) -> dict[str, Any]:
     """All of the reference's prompts twice, by one program."""
     if reason := task.adapter.unsupported(task.cell):
@@ -342,7 +360,7 @@ def summary(logits: np.ndarray) -> dict[str, Any]:
 
 CHECKS = {
     one.__name__: one
-    for one in (describe, train, dtypes, overflow, recompute, export, read, check, generate)
+    for one in (describe, train, dtypes, overflow, recompute, export, read, check, fed, generate)
 }
 
 

@@ -17,6 +17,7 @@ from backends.registry import BACKENDS
 from bench import parity
 from bench.contract import GENERATE
 from bench.generation import Answers
+from bench.pipeline import INPUT, PIPELINE
 from tests.contract.asking import THREADS, Question, Result, answers, cell, fine, selected
 from workloads import prepare
 
@@ -48,6 +49,9 @@ FLASH = dict.fromkeys(("torch", "lightning", "deepspeed"), "flash")
 COMPOSED = dict.fromkeys(("tensorflow", "mxnet", "mindspore"), "composed")
 ATTENTION = {**FLASH, **COMPOSED, "jax": "xla", "keras": "xla", "paddle": "math"}
 """What computes it on a CPU. The keras environment's engine is JAX unless a cell asks otherwise."""
+
+FEEDS = ("cnn", "transformer")
+"""Images, and several inputs; a decoder's samples are like these."""
 
 PROMPTS = 8
 """As many as the reference has answers for."""
@@ -129,6 +133,10 @@ def questions(backend: str, folder: Path) -> dict[str, Question]:
     found = {"describe": Question("describe", plain, folder, cells={**cells, **on_gpu})}
     for model in TRAINED:
         found[model] = Question("train", cell(backend, model), folder)
+    if INPUT in BACKENDS[backend].settings:
+        for model in FEEDS:
+            pipeline = cell(backend, model, settings={INPUT: PIPELINE})
+            found[f"fed {model}"] = Question("fed", pipeline, folder)
     if BACKENDS[backend].generates:
         served = cell(backend, "decoder", workload=GENERATE, batch=PROMPTS)
         found[GENERATE] = Question("generate", served, folder)
@@ -206,6 +214,22 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
     assert found["before"]["threads"] == found["effective"]["threads"] == THREADS
     assert found["closed"] == {}, "a closed program still has a say"
     assert waits(found["seconds"])
+    assert found["alive"] == [], "close keeps these alive"
+
+
+@pytest.mark.parametrize(
+    ("backend", "model"),
+    [of(name, model) for name in selected() if INPUT in BACKENDS[name].settings for model in FEEDS],
+)
+def test_the_frameworks_own_input_pipeline_brings_the_same_batches(
+    asked: Asked, backend: str, model: str
+) -> None:
+    """In the samples' order; what fills no batch is left out, and then the first ones come again,
+    as without a pipeline.
+    """
+    found, plain = asked(backend, f"fed {model}"), asked(backend, model)
+    assert found["losses"] == pytest.approx(plain["losses"][:4], rel=1e-5)
+    assert found["input"], "which pipeline it was"
     assert found["alive"] == [], "close keeps these alive"
 
 
