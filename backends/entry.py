@@ -49,7 +49,6 @@ class Entry:
     """
 
     module: str
-    python: str
     locks: tuple[str, ...]
     modes: tuple[str, ...]
     imports: tuple[str, ...]
@@ -67,6 +66,7 @@ class Entry:
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     capabilities: str = ""
+    python: str = "3.11"
     generates: str = ""
     serves: str = ""
     rank_env: str = ""

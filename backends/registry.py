@@ -20,12 +20,12 @@ TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
 FED = {INPUT: (PIPELINE,)}  # by its own input pipeline, and not from the device
 RECOMPUTE = {"recompute": ("on",)}  # activation checkpointing
 SYNCHRONISED = {"batchnorm": ("synchronised",)}  # its statistics are of all devices' samples
+TRAINING = {**FED, **RECOMPUTE, **SYNCHRONISED}
 
 BACKENDS: Mapping[str, Entry] = MappingProxyType(
     {
         "torch": Entry(
             "backends.torch.adapter",
-            python="3.11",
             modules=True,
             locks=("cpu", "cuda"),
             unlocked={"rocm": TORCH_ROCM},
@@ -35,7 +35,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("torch", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "torch"},
-            settings={**FED, **RECOMPUTE, "cuda_graphs": ("on",), **SYNCHRONISED},
+            settings={"cuda_graphs": ("on",), **TRAINING},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             # The plain index carries the CUDA build only; it runs on a CPU too, at some 3 GB.
             fallbacks={"cpu": "cuda"},
@@ -44,14 +44,13 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "tensorflow": Entry(
             "backends.tensorflow.adapter",
-            python="3.11",
             capabilities="backends.tensorflow.capabilities",
             locks=("cpu", "cuda"),
             unlocked={"rocm": "tensorflow-rocm ended in 2024"},
             modes=("graph", "compiled", "eager"),
             imports=("tensorflow", "tf2onnx", "ai_edge_litert"),
             formats={"onnx": "onnxruntime", "native": "tensorflow", "tflite": "tensorflow"},
-            settings={**RECOMPUTE, **SYNCHRONISED},
+            settings=TRAINING,
             env=TENSORFLOW_ENV,
             preallocation=TENSORFLOW_GROWS,
             public="backends.tensorflow.public",
@@ -59,13 +58,12 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "jax": Entry(
             "backends.jax.adapter",
-            python="3.11",
             capabilities="backends.jax.capabilities",
             locks=("cpu", "cuda", "rocm", "tpu"),
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),
             formats={"onnx": "onnxruntime", "native": "jax"},
-            settings={**RECOMPUTE, **SYNCHRONISED},
+            settings=TRAINING,
             cache_dirs=("JAX_COMPILATION_CACHE_DIR",),
             env=JAX_ENV,
             device_env=JAX_DEVICES,
@@ -74,14 +72,13 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "keras": Entry(
             "backends.keras.adapter",
-            python="3.11",
             capabilities="backends.keras.capabilities",
             locks=("cpu", "cuda"),
             modes=("compiled", "graph", "eager"),
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},
             imports=("jax", "torch", "tensorflow", "greenlet"),
             formats={"onnx": "onnxruntime", "native": "keras"},
-            settings={"keras_backend": ("jax", "tensorflow", "torch"), **RECOMPUTE, **SYNCHRONISED},
+            settings={"keras_backend": ("jax", "tensorflow", "torch"), **TRAINING},
             cache_dirs=("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             env={**JAX_ENV, **TENSORFLOW_ENV, "KERAS_BACKEND": "jax"},
             device_env=JAX_DEVICES,
@@ -93,7 +90,6 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "lightning": Entry(
             "backends.lightning.adapter",
-            python="3.11",
             modules=True,
             capabilities="backends.lightning.capabilities",
             generates="backends.lightning.generation",
@@ -103,12 +99,11 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("lightning", "greenlet", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "lightning"},
-            settings={**FED, **RECOMPUTE, **SYNCHRONISED},
+            settings=TRAINING,
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
         ),
         "deepspeed": Entry(
             "backends.deepspeed.adapter",
-            python="3.11",
             modules=True,
             capabilities="backends.deepspeed.capabilities",
             generates="backends.deepspeed.generation",
@@ -118,7 +113,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("deepspeed", "onnxscript"),
             formats={"onnx": "onnxruntime", "native": "deepspeed"},
-            settings={**FED, "zero_stage": ("0", "1", "2", "3"), **RECOMPUTE, **SYNCHRONISED},
+            settings={"zero_stage": ("0", "1", "2", "3"), **TRAINING},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
             sources=("deepspeed",),
@@ -126,7 +121,6 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "mxnet": Entry(
             "backends.mxnet.adapter",
-            python="3.11",
             capabilities="backends.mxnet.capabilities",
             locks=("cpu",),
             unlocked={"cuda": "its newest build on the index wants CUDA 11.2, and brings none"},
@@ -135,7 +129,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             # cuDNN would multiply float32 in TF32, and MXNet has no switch for it.
             device_env={"cuda": {"NVIDIA_TF32_OVERRIDE": "0"}},
             formats={"onnx": "onnxruntime", "native": "mxnet"},
-            settings={**RECOMPUTE},
+            settings={**FED, **RECOMPUTE},
             sources=("gluonnlp",),
             public="backends.mxnet.public",
             public_lock="public",
@@ -143,7 +137,6 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "paddle": Entry(
             "backends.paddle.adapter",
-            python="3.11",
             capabilities="backends.paddle.capabilities",
             rank_env="PADDLE_TRAINER_ID",
             locks=("cpu",),
@@ -155,7 +148,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
-            settings={**RECOMPUTE, **SYNCHRONISED},
+            settings=TRAINING,
             sources=("jieba", "seqeval"),  # PaddleNLP's
             public="backends.paddle.public",
             distribution="paddlepaddle",
@@ -163,7 +156,6 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "mindspore": Entry(
             "backends.mindspore.adapter",
-            python="3.11",
             capabilities="backends.mindspore.capabilities",
             rank_env="RANK_ID",
             locks=("cpu",),
@@ -171,7 +163,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             modes=("eager", "compiled"),
             imports=("mindspore",),
             formats={"onnx": "onnxruntime", "native": "mindspore"},
-            settings={**RECOMPUTE},
+            settings={**FED, **RECOMPUTE},
             env={"GLOG_v": "3"},  # errors only; it would log every operator that it cannot fuse
             # On AVX-512 hosts its oneDNN picks a reference kernel for 3x3 convolutions
             # (jit_uni_ncsp:conv+ref:any), 100 times slower than what it has for AVX2.
@@ -181,7 +173,6 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "onnxruntime": Entry(
             "backends.onnxruntime.adapter",
-            python="3.11",
             capabilities="backends.onnxruntime.capabilities",
             serves="backends.onnxruntime.serving",
             trains=False,

@@ -30,7 +30,14 @@ _VARYING = ("size", "device", "track", "compile_cache", "world_size", "batch", "
 ARCHIVED = "*"
 """Stands beside the name of a backend whose upstream is archived."""
 
-_FIGURES = ("samples/s", "p50\nms", "compile\ns", "host\nMiB")
+_GENERATED = {
+    "first\nms": "ttft_ms_p50",
+    "between\nms": "itl_ms_p50",
+    "tokens/s": "decode_tokens_per_s",
+}
+"""Shown only where a line has generated: to the first token, between two, and how many after it."""
+
+_FIGURES = ("samples/s", "p50\nms", "compile\ns", "host\nMiB", *_GENERATED)
 _WRAPPED = ("workload", "status", "export\nrung")
 
 _LABEL = ("backend", "workload", "model", "export_format", "capability", "precision", "mode")
@@ -135,6 +142,8 @@ def _differing(lines: Sequence[_Line]) -> list[str]:
 
 def _table(lines: Sequence[_Line], *, shown: Sequence[str]) -> Table:
     columns = _columns(shown)
+    if not any(line.median(name) for line in lines for name in _GENERATED.values()):
+        columns = {name: get for name, get in columns.items() if name not in _GENERATED}
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in columns:
         # Only columns of several words may wrap: half a number or half a name says nothing.
@@ -165,11 +174,16 @@ def _columns(shown: Sequence[str]) -> dict[str, Callable[[_Line], str]]:
         "status": lambda line: line.outcome,
         "samples/s": lambda line: line.median(_prefix(line) + "samples_per_s"),
         "p50\nms": lambda line: line.median(f"{_prefix(line) or 'step_'}ms_p50"),
+        **{header: _median(name) for header, name in _GENERATED.items()},
         "compile\ns": lambda line: line.median("compile_s"),
         "host\nMiB": lambda line: line.median("peak_host_mib"),
         "parity": lambda line: line.parity,
         "export\nrung": lambda line: line.rung,
     }
+
+
+def _median(name: str) -> Callable[[_Line], str]:
+    return lambda line: line.median(name)
 
 
 def _getter(name: str) -> Callable[[_Line], str]:

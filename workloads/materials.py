@@ -24,7 +24,7 @@ from workloads import (
     tensors,
     weights,
 )
-from workloads.own import files, folders, images, texts
+from workloads.own import files, folders, images, texts, tokens
 from workloads.own.rows import LeftOut
 
 VERSION = 2
@@ -97,6 +97,8 @@ def _data(spec: SizeSpec) -> tuple[weights.Arrays, LeftOut | None]:
 
 
 def _own_data(own: Own, dims: Dims) -> tuple[weights.Arrays, LeftOut]:
+    if own.kind == "tokens":
+        return tokens.tensors(own, _decoder(dims, "a file of tokens"))
     if own.kind == "text":
         return texts.tensors(own, _encoder(dims, "a table with sentences"))
     read = images.of_arrays if own.kind == "arrays" else images.of_folder
@@ -122,6 +124,12 @@ def _reference_data(name: str, dims: Dims) -> weights.Arrays:
 def _cnn(dims: Dims, what: str) -> CnnDims:
     if not isinstance(dims, CnnDims):
         raise UsageError(f"data {what} are images: they are for the model cnn")
+    return dims
+
+
+def _decoder(dims: Dims, what: str) -> DecoderDims:
+    if not isinstance(dims, DecoderDims):
+        raise UsageError(f"{what} is for the models decoder and lora")
     return dims
 
 

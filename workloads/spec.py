@@ -29,7 +29,7 @@ HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
 KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 UNIONS = ("dims", "data")
-KINDS = (*TABLES, "name", "table of text", "table of images")
+KINDS = (*TABLES, "name", "table of text", "table of images", "table of tokens")
 """Tags of what these keys may hold."""
 
 FOLDER = "folder"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 
+from backends import fed
 from backends.deepspeed import precision
 from backends.deepspeed.engine import initialize, name
+from backends.fed import Fed
 from backends.torch import exports as torch_export
 from backends.torch import feeds
 from backends.torch import models as torch_models
@@ -90,24 +92,22 @@ class Training(Inference):
         super().__init__(cell, model, batches)
         if cell.mode == "compiled":
             self.engine.compile(compile_kwargs={"dynamic": False})
-        self.source = self._loader(batches.samples) if batches.samples else None
-        self.batches = (
-            feeds.sent(cell, self.source)
-            if self.source
-            else itertools.cycle(feeds.placed(cell, batches))
-        )
+        samples = batches.samples
+        self.batches = self._fed(samples) if samples else feeds.endless(cell, batches)
         self.last_loss: Tensor | None = None
 
-    def _loader(self, samples: Samples) -> Any:
-        """The engine's own; it would shuffle, and has two workers a device unless told another."""
+    def _fed(self, samples: Samples) -> Fed:
+        """The engine's own loader: it would shuffle, and has two workers unless told another."""
         rows, options = feeds.Rows(samples), feeds.options(self.cell)
-        return self.engine.deepspeed_io(
+        loader = self.engine.deepspeed_io(
             rows,
             data_sampler=SequentialSampler(rows),
             collate_fn=options.get("collate_fn"),
             pin_memory=device(self.cell).type == "cuda",
             num_local_io_workers=options.get("num_workers"),
         )
+        name = feeds.name(loader, loader.num_local_io_workers)
+        return Fed(loader, partial(feeds.send, self.cell), name=name)
 
     def train_step(self) -> None:
         if not self.model.training:  # the engine's own flag stays as it is
@@ -132,7 +132,7 @@ class Training(Inference):
         if not facts:
             return facts
         facts["compiled"] = self.engine.is_compiled
-        facts |= feeds.facts(self.source)
+        facts |= fed.facts(self.batches)
         return {**facts, **precision.facts(self.cell, self.engine)}
 
 

@@ -7,7 +7,6 @@ jitted function that merges them while it is traced, so that a step walks no Pyt
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -19,8 +18,8 @@ import optax
 from flax import nnx
 from jax import Array
 
-from backends import answers
-from backends.jax import attention, recompute
+from backends import answers, fed
+from backends.jax import attention, feeds, recompute
 from backends.jax.split import Arrays, Inputs, Split, arrays
 from backends.jax.steps import first_scale, make_scaled_step, make_step
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
@@ -38,6 +37,11 @@ def place(cell: Cell, batch: Batch) -> Inputs:
     if cell.model == "cnn":
         return (jnp.array(channels_last(batch["image"])),)
     return tuple(integers(batch[name]) for name in INPUTS[cell.model])
+
+
+def sample(cell: Cell, batch: Batch) -> tuple[Inputs, Array]:
+    """With the label."""
+    return place(cell, batch), integers(batch["label"])
 
 
 def channels_last(image: Any) -> Any:
@@ -111,9 +115,9 @@ class Training(Inference):
     def __init__(self, cell: Cell, model: nnx.Module, batches: Batches) -> None:
         split = Split(model)
         super().__init__(cell, arrays(model), batches, function=split.evaluate)
-        placed = [(place(cell, batch), integers(batch["label"])) for batch in batches.train]
-        self.batches = itertools.cycle(placed)
-        self.shapes = jax.eval_shape(lambda: placed[0])
+        send = partial(sample, cell)
+        self.batches = feeds.endless(cell, batches, send)
+        self.shapes = jax.eval_shape(lambda: send(batches.train[0]))
         self.optimizer = optimizer(cell.optimizer)
         self.moments = jax.jit(self.optimizer.init)(self.params)
         self.gradients: set[Any] = set()
@@ -149,6 +153,7 @@ class Training(Inference):
         # Optax's optimizers are functions: what they are shows in the states that they keep.
         states = jax.tree.leaves(moments, is_leaf=lambda node: hasattr(node, "_fields"))
         facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
+        facts.update(fed.facts(self.batches))
         state = (self.params, self.rest, self.moments)
         if recompute.asked(self.cell):
             facts.update(recompute.facts(self.step, *state, *self.shapes))

@@ -10,6 +10,7 @@ from keras import ops
 
 from backends.keras import attention, models, optimizers, parallel, recompute
 from backends.keras.engines import engine
+from backends.keras.feeds import Batched
 from backends.keras.inside import layout
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -100,10 +101,6 @@ class Training(Inference):
     """Keras's own ``fit``."""
 
     def prepare(self, batches: Batches) -> None:
-        placed = [
-            place((inputs_of(self.cell, batch), batch["label"].astype(np.int32)))
-            for batch in batches.train
-        ]
         model = LastLoss(self.model.input, self.model.output)
         model.compile(
             optimizer=optimizers.make(self.cell.optimizer),
@@ -111,7 +108,8 @@ class Training(Inference):
             **how(self.cell),
         )
         self.model = model
-        data = engine().endless(placed)
+        self.source = Batched(self.cell, batches.samples) if batches.samples else None
+        data = self.source or engine().endless(self._placed(batches))
 
         def fit(pause: Pause) -> None:
             callbacks = [Pausing(pause)]
@@ -120,6 +118,12 @@ class Training(Inference):
             )
 
         self.stepwise = Stepwise(fit)
+
+    def _placed(self, batches: Batches) -> list[Any]:
+        return [
+            place((inputs_of(self.cell, batch), batch["label"].astype(np.int32)))
+            for batch in batches.train
+        ]
 
     def train_step(self) -> None:
         self.stepwise.step()
@@ -143,6 +147,8 @@ class Training(Inference):
             return facts
         optimizer = self.model.optimizer
         facts["optimizer"] = type(optimizer).__name__
+        if self.source:
+            facts["input"] = self.source.name
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(optimizer.inner_optimizer).__name__}"
             if optimizer.built:

@@ -145,7 +145,8 @@ class Training(torch_programs.Inference):
         # fit has taken the compiled form apart and keeps what it compiled with in the module.
         facts["compiled"] = module._compiler_ctx is not None  # noqa: SLF001  no public way
         facts["precision"] = self.trainer.precision
-        facts |= feeds.facts(self.source)
+        if self.source:
+            facts["input"] = feeds.name(self.source, self.source.num_workers)
         facts["strategy"] = type(self.trainer.strategy).__name__
         facts["accelerator"] = type(self.trainer.accelerator).__name__
         facts["optimizer"] = type(optimizer).__name__

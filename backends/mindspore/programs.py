@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Callable
 
 import mindspore as ms
@@ -11,9 +10,9 @@ import numpy as np
 from mindspore import Tensor, nn
 from mindspore.experimental import optim
 
-from backends import answers
+from backends import answers, fed
 from backends.attention import COMPOSED
-from backends.mindspore import precision, recompute
+from backends.mindspore import feeds, precision, recompute
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -21,6 +20,10 @@ from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Set
 def place(cell: Cell, batch: Batch) -> tuple[Tensor, ...]:
     """The model's inputs; a copy, because the batches are read-only views."""
     return tuple(Tensor(np.array(batch[name])) for name in INPUTS[cell.model])
+
+
+def label_of(batch: Batch) -> Tensor:
+    return Tensor(batch["label"].astype(np.int32))
 
 
 class Inference(Program):
@@ -78,9 +81,9 @@ class Training(Inference):
 
     def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
         super().__init__(cell, model, batches)
-        labels = [Tensor(batch["label"].astype(np.int32)) for batch in batches.train]
-        inputs = [place(cell, batch) for batch in batches.train]
-        self.batches = itertools.cycle(list(zip(inputs, labels)))
+        self.batches = feeds.endless(
+            cell, batches, lambda batch: (place(cell, batch), label_of(batch))
+        )
         self.optimizer = optimizer(cell.optimizer, model)
         self.scaler = precision.scaler(cell)
         self.step = step(model, self.optimizer, compiled=self.compiled, scaler=self.scaler)
@@ -114,6 +117,7 @@ class Training(Inference):
         if self.scaler is not None:
             facts["loss_scale"] = float(self.scaler.scale_value.asnumpy())
         facts.update(recompute.facts(self.model))
+        facts.update(fed.facts(self.batches))
         if self.gradient is None:  # no step yet
             return facts
         return {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import mxnet as mx
@@ -15,7 +15,8 @@ from mxnet.gluon import HybridBlock
 from mxnet.kvstore import KVStore
 from mxnet.ndarray import NDArray
 
-from backends import answers
+from backends import answers, fed
+from backends.mxnet import feeds
 from backends.mxnet.optimizers import AGGREGATED, moments, optimizer
 from backends.mxnet.precision import DTYPES, context, dtype_name, loss_scale
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -33,6 +34,11 @@ def place(cell: Cell, batch: Batch) -> tuple[NDArray, ...]:
     """
     names, where = INPUTS[cell.model], context(cell)
     return tuple(mx.nd.array(batch[name], ctx=where, dtype="float32") for name in names)
+
+
+def sample(cell: Cell, batch: Batch) -> tuple[tuple[NDArray, ...], NDArray]:
+    """With the label."""
+    return place(cell, batch), mx.nd.array(batch["label"], ctx=context(cell), dtype="float32")
 
 
 def n_params(block: HybridBlock) -> int:
@@ -115,14 +121,7 @@ class Training(Inference):
 
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
         super().__init__(cell, model, batches, n_params=n_params(model))
-        placed = [
-            (
-                place(cell, batch),
-                mx.nd.array(batch["label"], ctx=context(cell), dtype="float32"),
-            )
-            for batch in batches.train
-        ]
-        self.batches = itertools.cycle(placed)
+        self.batches = feeds.endless(cell, batches, partial(sample, cell), where=context(cell))
         self.criterion = gluon.loss.SoftmaxCrossEntropyLoss()
         if cell.mode == "compiled":
             self.criterion.hybridize(**STATIC)
@@ -166,6 +165,7 @@ class Training(Inference):
             return facts
         facts["optimizer"] = type(self.trainer.optimizer).__name__
         facts["optimizer_aggregates"] = self.trainer.optimizer.aggregate_num
+        facts.update(fed.facts(self.batches))
         if self.cell.precision == "fp16":
             facts["loss_scale"] = loss_scale(self.trainer)
         return facts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from paddle import Tensor, nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
-from backends import answers
-from backends.paddle import attention, recompute
+from backends import answers, fed
+from backends.paddle import attention, feeds, recompute
 from backends.paddle.devices import DTYPES, autocast, synchronize, tf32
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -26,6 +26,11 @@ MOMENTS = re.compile("moment|velocity")
 def place(cell: Cell, batch: Batch) -> list[Tensor]:
     """The model's inputs as tensors; a copy, made once."""
     return [paddle.to_tensor(np.ascontiguousarray(batch[name])) for name in INPUTS[cell.model]]
+
+
+def sample(cell: Cell, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    """With the label."""
+    return place(cell, batch), paddle.to_tensor(np.ascontiguousarray(batch["label"]))
 
 
 def trainable(model: nn.Layer) -> int:
@@ -88,11 +93,7 @@ class Training(Inference):
         self, cell: Cell, model: nn.Layer, batches: Batches, *, forward: Callable[..., Tensor]
     ) -> None:
         super().__init__(cell, model, batches, forward=forward)
-        placed = [
-            (place(cell, batch), paddle.to_tensor(np.ascontiguousarray(batch["label"])))
-            for batch in batches.train
-        ]
-        self.batches = itertools.cycle(placed)
+        self.batches = feeds.endless(cell, batches, partial(sample, cell))
         self.optimizer = optimizer(cell.optimizer, model)
         self.scaler = paddle.amp.GradScaler() if cell.precision == "fp16" else None
         self.last_loss: Tensor | None = None
@@ -135,6 +136,7 @@ class Training(Inference):
         if self.scaler is not None and (state := self.scaler.state_dict()):
             facts["loss_scale"] = float(state["scale"].item())
         facts.update(recompute.facts(self.model))
+        facts.update(fed.facts(self.batches))
         return {**facts, **self.dtypes()}
 
     def dtypes(self) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from backends import fed
 from backends.keras import attention, recompute
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
 from backends.keras.inside import layout
+from backends.tensorflow import feeds
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
 DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.bfloat16, "fp16": tf.float16}
@@ -78,8 +79,9 @@ class Training(Inference):
 
     def __init__(self, cell: Cell, model: keras.Model, batches: Batches) -> None:
         super().__init__(cell, model, batches, forward=lambda inputs: model(inputs, training=False))
-        placed = [(place(cell, batch), tf.constant(batch["label"])) for batch in batches.train]
-        self.batches = itertools.cycle(placed)
+        self.batches = feeds.endless(
+            cell, batches, lambda batch: (place(cell, batch), tf.constant(batch["label"]))
+        )
         self.optimizer = keras_optimizers.make(cell.optimizer)
         if cell.precision == "fp16":
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
@@ -104,6 +106,7 @@ class Training(Inference):
         facts = {**graph_facts(self.step), **layout(self.model)}
         facts.update(attention.facts(self.cell, self.model))
         facts["optimizer"] = type(self.optimizer).__name__
+        facts.update(fed.facts(self.batches))
         facts.update(recompute.facts(self.model, self.inputs[0]))
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             facts["optimizer"] += f" of {type(self.optimizer.inner_optimizer).__name__}"

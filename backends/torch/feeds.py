@@ -7,7 +7,8 @@ memory where there is a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from backends.fed import Fed
 from backends.torch.placing import device, memory_format, place
-from bench.contract import Batches, Cell, Settings
+from bench.contract import Batches, Cell
 from bench.pipeline import Samples
 
 Sample = tuple[tuple[Tensor, ...], Tensor]
@@ -69,20 +71,21 @@ def placed(cell: Cell, batches: Batches) -> list[Sample]:
     ]
 
 
-def sent(cell: Cell, source: Iterable[Any]) -> Iterator[Sample]:
-    """What a loader brings, on the device, epoch after epoch."""
-    to = device(cell)
-    while True:
-        for inputs, label in source:
-            moved = tuple(one.to(to, non_blocking=True) for one in inputs)
-            yield moved, label.to(to, non_blocking=True)
+def endless(cell: Cell, batches: Batches) -> Iterator[Sample]:
+    """Those on the device again and again, or what a DataLoader brings."""
+    if batches.samples is None:
+        return itertools.cycle(placed(cell, batches))
+    made = loader(cell, batches.samples)
+    return Fed(made, partial(send, cell), name=name(made, made.num_workers))
 
 
-def facts(source: Any) -> Settings:
-    """The fact ``input``: which loader, and how many processes prepare what it brings; nothing
-    where there is none. DeepSpeed has another name for their number.
-    """
-    if source is None:
-        return {}
-    workers = vars(source).get("num_local_io_workers", vars(source).get("num_workers"))
-    return {"input": f"{type(source).__name__}, {workers} workers"}
+def send(cell: Cell, brought: Any) -> Sample:
+    """A batch of a loader, to the device."""
+    (inputs, label), to = brought, device(cell)
+    moved = tuple(one.to(to, non_blocking=True) for one in inputs)
+    return moved, label.to(to, non_blocking=True)
+
+
+def name(made: object, workers: int) -> str:
+    """For the fact ``input``: which loader, and how many processes prepare what it brings."""
+    return f"{type(made).__name__}, {workers} workers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backends import fed
 from backends.torch import (
     attention,
     batchnorm,
@@ -118,12 +118,7 @@ class Training(Inference):
         self, cell: Cell, model: nn.Module, batches: Batches, *, forward: Callable[..., Tensor]
     ) -> None:
         super().__init__(cell, model, batches, forward=forward)
-        self.source = feeds.loader(cell, batches.samples) if batches.samples else None
-        self.batches = (
-            feeds.sent(cell, self.source)
-            if self.source
-            else itertools.cycle(feeds.placed(cell, batches))
-        )
+        self.batches = feeds.endless(cell, batches)
         self.criterion = models.criterion(cell.dims)
         self.optimizer = optimizer(cell.optimizer, model, fused=cell.track == "tuned")
         scales = cell.precision == "fp16"
@@ -171,7 +166,7 @@ class Training(Inference):
             facts["loss_scale"] = self.scaler.get_scale()
         if cuda_graphs.SETTING in self.cell.settings:
             facts[cuda_graphs.SETTING] = cuda_graphs.recorded()
-        facts |= feeds.facts(self.source)
+        facts |= fed.facts(self.batches)
         return {**facts, **dtypes(self.model, self.optimizer, compute=self.computed)}
 
 

@@ -11,13 +11,15 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from bench import pilot_file, preparing, safetensors
-from bench.contract import CnnDims, EncoderDims
+from bench.contract import CnnDims, DecoderDims, EncoderDims
 from bench.errors import UsageError
 from workloads import Own, SizeSpec, catalogue, materials, prepare
-from workloads.own import files, images, texts
+from workloads.own import files, images, texts, tokens
 from workloads.own.rows import LeftOut
+from workloads.own.tables import OwnSize, TokensTable
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", *(f"w{n}" for n in range(20))]
 ENCODER = EncoderDims(len(WORDS), 16, 2, 1, 8, 2, 16, 2, 8)
@@ -516,3 +518,73 @@ def test_what_a_line_quotes_cannot_break_it():
     left_out = LeftOut("t.csv", total=2)
     left_out.add("a\nb\x1b[31m\udc80", "no text")
     assert left_out.line == "1 of 2 left out: a b [31m (no text)"
+
+
+DECODER = DecoderDims(50, 1, 8, 2, 1, 16, 4)
+
+
+def token_file(tmp_path, numbers, *, name="corpus.bin", dtype="uint16"):
+    """A file of tokens -> its source."""
+    path = tmp_path / name
+    array = np.array(numbers, dtype=np.dtype(dtype).newbyteorder("<"))
+    if name.endswith(".npy"):
+        np.save(path, array)
+    else:
+        path.write_bytes(array.tobytes())
+    table = TokensTable.model_validate({"tokens": str(path), "dtype": dtype, "held_out": 0.4})
+    return table.source()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("c.bin", "uint16"), ("c.bin", "int64"), ("c.npy", "int32")]
+)
+def test_a_row_of_tokens_becomes_samples_whose_labels_are_the_next_tokens(tmp_path, name, dtype):
+    stream = np.random.RandomState(0).randint(50, size=4 * 400 + 3)
+    made, left_out = tokens.tensors(token_file(tmp_path, stream, name=name, dtype=dtype), DECODER)
+    assert (left_out.rows, left_out.total) == ([], 400)
+    assert {array.dtype.name for array in made.values()} == {"int64"}
+    ids = np.concatenate([made["train.ids"], made["test.ids"]])
+    label = np.concatenate([made["train.label"], made["test.label"]])
+    expected = {(*stream[at : at + 5],) for at in range(0, 1600, 4)}
+    assert {(*row, last) for row, last in zip(ids, label[:, -1], strict=True)} == expected
+    assert np.array_equal(ids[:, 1:], label[:, :-1])
+
+
+def test_a_token_outside_of_the_vocabulary_takes_its_sample_out_and_is_named(tmp_path):
+    stream = np.random.RandomState(0).randint(50, size=4 * 400 + 1)
+    stream[9], stream[16] = 50, 60000  # the second is a sample's first and another's last label
+    made, left_out = tokens.tensors(token_file(tmp_path, stream), DECODER)
+    assert left_out.line == (
+        "3 of 400 left out: tokens 8 to 12 (token 50 of a vocabulary of 50), tokens 12 to 16 "
+        "(token 60000 of a vocabulary of 50), tokens 16 to 20 (token 60000 of a vocabulary of 50)"
+    )
+    assert len(made["train.label"]) + len(made["test.label"]) == 397
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (b"abc", "c.bin", "no multiple of the 2 of uint16"),
+        (b"", "c.bin", "cannot read"),
+        (b"no numpy file", "c.npy", "cannot read"),
+        (np.lib.format.magic(1, 0), "c.npy", "cannot read"),
+    ],
+)
+def test_a_file_that_holds_no_row_of_tokens_is_refused(tmp_path, content, name, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        tokens.read(tmp_path / name, "uint16")
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 4), int), np.zeros(4), np.array([{}], object)])
+def test_other_arrays_are_no_row_of_tokens_and_no_pickle_is_read(tmp_path, array):
+    np.save(tmp_path / "c.npy", array, allow_pickle=True)
+    with pytest.raises(UsageError, match=r"one row of whole numbers|Python objects"):
+        tokens.read(tmp_path / "c.npy", "")
+
+
+def test_tokens_are_for_the_decoder(tmp_path):
+    dims = {**dataclasses.asdict(CNN), "widths": [4], "blocks": [1]}
+    given = {"model": "cnn", "batch": 2, "data": {"tokens": "c.bin"}, "dims": dims}
+    with pytest.raises(ValidationError, match="this data is for the model decoder or lora"):
+        OwnSize.model_validate(given)

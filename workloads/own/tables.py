@@ -96,16 +96,43 @@ class ImagesTable(Labelled):
         return files.source(kind, {"images": self.images}, _split(self))
 
 
+class TokensTable(Table):
+    """A text as one row of tokens."""
+
+    tokens: File = Field(description="a flat binary file of whole numbers, or NPY")
+    dtype: Literal["uint16", "int32", "uint32", "int64"] = Field(
+        "uint16", description="of a flat file; NPY says its own"
+    )
+    held_out: float = Field(
+        0.2, gt=0, lt=1, description="share for testing, chosen by a hash of the content"
+    )
+
+    def source(self) -> Own:
+        flat = not self.tokens.endswith(".npy")
+        options = {"dtype": self.dtype if flat else "", "held_out": self.held_out}
+        return files.source("tokens", {"tokens": self.tokens}, options)
+
+
 def _split(table: Labelled) -> dict[str, Any]:
     return {"classes": table.classes and [*map(str, table.classes)], "held_out": table.held_out}
 
 
+KINDS: Mapping[str, type[Table]] = {
+    "table of text": TextTable,
+    "table of images": ImagesTable,
+    "table of tokens": TokensTable,
+}
+
+
 def _kind(given: Any) -> str:
     """Which of the kinds ``data`` is meant to be."""
-    if isinstance(given, Table):
-        return "table of images" if isinstance(given, ImagesTable) else "table of text"
+    for kind, table in KINDS.items():
+        if isinstance(given, table):
+            return kind
     if not isinstance(given, Mapping):
         return "name"
+    if any(str(key) in ("tokens", "dtype") for key in given):
+        return "table of tokens"
     images = any(str(key).startswith("image") for key in given)
     return "table of images" if images else "table of text"
 
@@ -113,11 +140,16 @@ def _kind(given: Any) -> str:
 Data = Annotated[
     Annotated[DataName, Tag("name")]
     | Annotated[TextTable, Tag("table of text")]
-    | Annotated[ImagesTable, Tag("table of images")],
+    | Annotated[ImagesTable, Tag("table of images")]
+    | Annotated[TokensTable, Tag("table of tokens")],
     Discriminator(_kind),
 ]
-FOR: Mapping[type[Any], str] = {TextTable: "transformer", ImagesTable: "cnn"}
-"""Which model each kind of data is for; that of a name, ``workloads.materials`` knows."""
+FOR: Mapping[type[Any], tuple[str, ...]] = {
+    TextTable: ("transformer",),
+    ImagesTable: ("cnn",),
+    TokensTable: ("decoder", "lora"),
+}
+"""Which models each kind of data is for; that of a name, ``workloads.materials`` knows."""
 
 
 class CnnPart(Table):
@@ -207,8 +239,8 @@ class OwnSize(RunTable):
             raise ValueError(f"{given[0]} is for the model module")
         if self.dims and not isinstance(self.dims, PARTS[self.model]):
             raise ValueError(f"these dims are not those of a {self.model}")
-        if (meant := FOR.get(type(self.data), self.model)) != self.model:
-            raise ValueError(f"this data is for the model {meant}")
+        if self.model not in (meant := FOR.get(type(self.data), (self.model,))):
+            raise ValueError(f"this data is for the model {' or '.join(meant)}")
         if isinstance(self.dims, DecoderTable):
             self._of_a_decoder(self.dims)
         return self
