@@ -105,7 +105,7 @@ def of_run(file: PilotFile) -> Defaults:
     yield "catalogue", known
     models = sorted({own.model for own in file.size.values()})
     needed = [known.home(model) for model in models]
-    needed += ["export"] if set(models) & set(known.models("export")) else []
+    needed += [one for one in ("generate", "export") if set(models) & set(known.models(one))]
     asked = {
         "workload": file.workloads or needed or None,
         "size": file.sizes or list(file.size) or None,

@@ -12,7 +12,7 @@ from bench.dims import DecoderDims, EncoderDims
 from bench.errors import UsageError
 from bench.pilot_file import PilotFile
 from workloads import catalogue
-from workloads.own.tables import ImagesTable, OwnSize, TextTable
+from workloads.own.tables import ImagesTable, OwnSize, TextTable, TokensTable
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = pilot_options.TEMPLATE.read_text(encoding="utf-8")
@@ -42,8 +42,8 @@ def test_the_template_holds_every_key_there_is(tmp_path):
         assert set(type(table).model_fields) == table.model_fields_set
     sizes = given.size.values()
     assert set().union(*(one.model_fields_set for one in sizes)) == set(OwnSize.model_fields)
-    assert {one.model for one in sizes} == {"cnn", "transformer", "module"}
-    for kind in (TextTable, ImagesTable):
+    assert {one.model for one in sizes} == {"cnn", "transformer", "lora", "module"}
+    for kind in (TextTable, ImagesTable, TokensTable):
         (data,) = (one.data for one in sizes if isinstance(one.data, kind))
         assert data.model_fields_set == set(kind.model_fields)
 
@@ -101,11 +101,11 @@ def test_a_file_with_sizes_of_its_own_asks_for_these_and_their_export(tmp_path):
     assert (served.batch, served.dims) == (1, spec.dims)
 
 
-def test_a_decoder_of_ones_own_is_trained_by_llm_and_not_exported(tmp_path):
+def test_a_decoder_of_ones_own_is_trained_by_llm_and_served_by_generate(tmp_path):
     dims = "vocab = 90\nlayers = 1\nwidth = 24\nheads = 6\nkv_heads = 3\nffn = 40\nsequence = 12\n"
     text = f'[size.letters]\nmodel = "decoder"\nbatch = 4\n[size.letters.dims]\n{dims}'
     asked = options(written(tmp_path, text))
-    assert (asked.workload, asked.size) == ("llm", "letters")
+    assert (asked.workload, asked.size) == ("llm,generate", "letters")
     spec = asked.catalogue.of_model("decoder", "letters")
     assert isinstance(spec.dims, DecoderDims)
     assert (spec.dims.head_width, spec.batch, spec.optimizer.name) == (4, 4, "adamw")
