@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        gpu-check history calibrate night night-report score report snapshot
+        gpu-check serve history calibrate night night-report score report snapshot
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -16,7 +16,7 @@ PY := $(VENV)/bin/python
 # happens to be exported in the shell must not change what is measured or where it is written.
 CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT COMPILE BATCH REPEATS THREADS \
            WORLD_SIZE TIMEOUT MEMORY_LIMIT CLUSTER OUT RESUME SCHEDULE SEED PRECISION_TARGET \
-           MAX_MINUTES NODES NODE_RANK RENDEZVOUS SPEC
+           MAX_MINUTES NODES NODE_RANK RENDEZVOUS SPEC TORCH_MODULE
 # What `bench gpu-check` understands of these, and its own.
 KIT := PART DEVICE BACKEND WORKLOAD SIZE OUT MINUTES TIMEOUT
 SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
@@ -64,6 +64,12 @@ $(STAMP): locks/harness.txt
 
 bench: $(STAMP)  ## run the pilot: BACKEND=torch,onnxruntime SIZE=tiny ...
 	@$(PY) -m bench run --report $(call options,$(CHOICES)) $(call switches,$(SWITCHES))
+
+serve: $(STAMP)  ## a model file of yours under load: ONNX=model.onnx SLO_MS=20
+	@$(PY) -m bench run --workload infer \
+	    --onnx '$(or $(call chosen,ONNX),$(error make serve ONNX=model.onnx))' \
+	    $(call options,BACKEND DEVICE PRECISION BATCH DATA DIM RATE SLO_MS SLO_PERCENTILE \
+	    LOAD_SECONDS REPEATS THREADS OUT)
 
 gpu-check: $(STAMP)  ## is what is said of a GPU true here: PART=1..4 DEVICE=cuda OUT=...
 	@$(PY) -m bench gpu-check $(call options,$(KIT)) $(call switches,ALLOW_BUSY)
