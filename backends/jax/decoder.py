@@ -35,10 +35,10 @@ class Attention(nnx.Module):
         width, head = parts.dims.width, parts.dims.head_width
         shared = parts.dims.kv_heads * head
         self.head_width = head
-        self.q_proj = parts.linear(width, width, use_bias=False)
-        self.k_proj = parts.linear(width, shared, use_bias=False)
-        self.v_proj = parts.linear(width, shared, use_bias=False)
-        self.o_proj = parts.linear(width, width, use_bias=False)
+        self.q_proj = parts.adapted(width, width)
+        self.k_proj = parts.adapted(width, shared)
+        self.v_proj = parts.adapted(width, shared)
+        self.o_proj = parts.adapted(width, width)
 
     def __call__(self, x: Array, cos: Array, sin: Array) -> Array:
         query, key, value = (
