@@ -59,6 +59,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "jax": Entry(
             "backends.jax.adapter",
             capabilities="backends.jax.capabilities",
+            generates="backends.jax.generation",
             locks=("cpu", "cuda", "rocm", "tpu"),
             modes=("compiled",),
             imports=("jax", "flax", "optax", "jax2onnx"),

@@ -15,10 +15,10 @@ from backends.jax import (
     attention,
     collectives,
     exports,
+    kernels,
     models,
     parallel,
     platforms,
-    programs,
     recompute,
 )
 from backends.jax.programs import DTYPES, PRODUCTS, Inference, Split, Training, arrays
@@ -119,11 +119,11 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:
-    return None if _precision(precision, cell.device) else programs.matmul(cell, precision, n)
+    return None if _precision(precision, cell.device) else kernels.matmul(cell, precision, n)
 
 
 def stream(cell: Cell, n: int) -> Kernel:
-    return programs.stream(n)
+    return kernels.stream(n)
 
 
 def peak_device_bytes(cell: Cell) -> int | None:

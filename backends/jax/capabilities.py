@@ -51,11 +51,11 @@ def flexible(cell: Cell, weights: Weights) -> Flexible:
     The program is traced once; what is counted is how often XLA compiles something of it.
     """
     model = models.make(cell.dims, weights, dtype=DTYPES.get(cell.precision))
-    params, rest = arrays(model)
+    state = arrays(model)
     assert isinstance(cell.dims, EncoderDims)
     shape = jax.export.symbolic_shape("batch, sequence")
     inputs = (jax.ShapeDtypeStruct(shape, jnp.int32),) * 2
-    exported = jax.export.export(jax.jit(Split(model).evaluate))(params, rest, inputs)
+    exported = jax.export.export(jax.jit(Split(model).evaluate))(state, inputs)
     forward = jax.jit(exported.call)
     compiled: list[str] = []
 
@@ -68,7 +68,7 @@ def flexible(cell: Cell, weights: Weights) -> Flexible:
     def infer(batch: Batch) -> np.ndarray:
         # As numpy's arrays: placing them by jnp.array would compile a copy for each shape, too.
         given = tuple(batch[name].astype(np.int32) for name in INPUTS[cell.model])
-        return np.asarray(forward(params, rest, given), np.float32)
+        return np.asarray(forward(state, given), np.float32)
 
     return Flexible(infer, lambda: len(compiled))
 

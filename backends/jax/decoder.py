@@ -5,7 +5,7 @@ Attributes carry the canonical weight names.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,15 @@ from backends.rotary import tables
 from bench.dims import DecoderDims
 
 
+class Past(Protocol):
+    """One layer's keys and values of the tokens before: a cache (backends/jax/generation.py)."""
+
+    def extend(self, key: Array, value: Array) -> tuple[Array, Array, Array | None]:
+        """Takes those of the tokens at hand, [B, S, kv_heads, width of a head]; keys and values to
+        attend to, and which of them each query sees, [.., all]; None: causally, for they are alike.
+        """
+
+
 def turn(x: Array, cos: Array, sin: Array) -> Array:
     """Rotary positions on [B, S, heads, width of a head]; cosines and sines [S, 1, width]."""
     first, second = jnp.split(x, 2, axis=-1)
@@ -26,7 +35,7 @@ def turn(x: Array, cos: Array, sin: Array) -> Array:
 class Attention(nnx.Module):
     """Causal grouped-query attention; [B, S, W] -> [B, S, W].
 
-    implementation: JAX's name for it; None: its default.
+    implementation: JAX's name for it, where no mask is needed; None: its default.
     """
 
     implementation: str | None = None
@@ -35,19 +44,24 @@ class Attention(nnx.Module):
         width, head = parts.dims.width, parts.dims.head_width
         shared = parts.dims.kv_heads * head
         self.head_width = head
-        self.q_proj = parts.linear(width, width, use_bias=False)
-        self.k_proj = parts.linear(width, shared, use_bias=False)
-        self.v_proj = parts.linear(width, shared, use_bias=False)
-        self.o_proj = parts.linear(width, width, use_bias=False)
+        self.q_proj = parts.adapted(width, width)
+        self.k_proj = parts.adapted(width, shared)
+        self.v_proj = parts.adapted(width, shared)
+        self.o_proj = parts.adapted(width, width)
 
-    def __call__(self, x: Array, cos: Array, sin: Array) -> Array:
+    def __call__(self, x: Array, cos: Array, sin: Array, past: Past | None = None) -> Array:
         query, key, value = (
             layer(x).reshape(*x.shape[:2], -1, self.head_width)
             for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
         query, key = turn(query, cos, sin), turn(key, cos, sin)
+        seen = None
+        if past is not None:
+            key, value, seen = past.extend(key, value)
+        causal = seen is None
+        how = self.implementation if causal else None
         out = jax.nn.dot_product_attention(
-            query, key, value, is_causal=True, implementation=self.implementation
+            query, key, value, mask=seen, is_causal=causal, implementation=how
         )
         return self.o_proj(out.reshape(x.shape))
 
@@ -74,8 +88,8 @@ class DecoderLayer(nnx.Module):
         self.post_attention_layernorm = parts.rms_norm()
         self.mlp = Mlp(parts)
 
-    def __call__(self, x: Array, cos: Array, sin: Array) -> Array:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def __call__(self, x: Array, cos: Array, sin: Array, past: Past | None = None) -> Array:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 

@@ -13,7 +13,8 @@ import onnx
 from jax import Array
 from jax.export import Exported
 
-from backends.jax.programs import Arrays, Inference, channels_last
+from backends.jax.programs import Inference, channels_last
+from backends.jax.split import State
 from bench.contract import INPUTS, Cell, Settings
 from bench.dims import EncoderDims
 
@@ -32,9 +33,9 @@ def write(cell: Cell, program: Inference, path: Path) -> Settings:
     inputs = tuple(
         jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for value in program.inputs[0]
     )
-    exported = jax.export.export(program.forward)(program.params, program.rest, inputs)
+    exported = jax.export.export(program.forward)(program.state, inputs)
     file.write_bytes(exported.serialize())
-    np.savez(path / WEIGHTS, **name(program.params, program.rest))
+    np.savez(path / WEIGHTS, **name(program.state))
     return {
         "file": file.name,
         "exporter": "jax.export",
@@ -42,9 +43,9 @@ def write(cell: Cell, program: Inference, path: Path) -> Settings:
     }
 
 
-def name(params: list[Any], rest: list[Any]) -> dict[str, Any]:
-    """The arrays by their place in the exported function's arguments."""
-    groups = {"params": params, "rest": rest}.items()
+def name(state: State) -> dict[str, Any]:
+    """The arrays by their place in the exported function's first argument."""
+    groups = zip(("params", "kept", "rest"), state)
     return {f"{group}.{place}": one for group, all_ in groups for place, one in enumerate(all_)}
 
 
@@ -54,7 +55,7 @@ def write_onnx(cell: Cell, program: Inference, *, file: Path) -> Settings:
 
     def forward(*inputs: Array) -> Array:
         placed = tuple(map(channels_last, inputs)) if cell.model == "cnn" else inputs
-        return program.function(program.params, program.rest, placed)
+        return program.function(program.state, placed)
 
     # With 64-bit types for as long as it is traced: else the file's ids would be int32.
     with jax.enable_x64(cell.model == "transformer"):
@@ -85,7 +86,7 @@ def onnx_inputs(cell: Cell) -> list[Any]:
     return [("batch", dims.channels, dims.image, dims.image)]
 
 
-def read(path: Path) -> tuple[Exported, tuple[Arrays, Arrays]]:
+def read(path: Path) -> tuple[Exported, State]:
     """The exported function in ``path`` and its weights; ValueError where they do not fit.
 
     A flatbuffer around StableHLO and numpy's arrays: there is nothing in them to unpickle.
@@ -94,11 +95,10 @@ def read(path: Path) -> tuple[Exported, tuple[Arrays, Arrays]]:
     exported = jax.export.deserialize(bytearray((path / FILES["native"]).read_bytes()))
     with np.load(path / WEIGHTS, allow_pickle=False) as file:
         found = {key: jnp.array(file[key]) for key in file}
-    (params, rest, _), _ = exported.in_tree.unflatten(exported.in_avals)
-    if kinds(found) != kinds(name(params, rest)):
+    (state, _), _ = exported.in_tree.unflatten(exported.in_avals)
+    if kinds(found) != kinds(name(state)):
         raise ValueError(f"{WEIGHTS} does not hold the arrays that {FILES['native']} takes")
-    arrays = [found[key] for key in name(params, rest)]
-    return exported, (arrays[: len(params)], arrays[len(params) :])
+    return exported, jax.tree.unflatten(jax.tree.structure(state), map(found.get, name(state)))
 
 
 def kinds(arrays: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing is initialised: the weight file replaces every value.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,9 +41,17 @@ def make(dims: Dims, weights: Weights, *, dtype: Any = None) -> nnx.Module:
     kind = KINDS[type(dims)]
     # Traced, not run: initialisers run one by one would each be compiled, 14 s and more in all.
     graph, state = nnx.split(nnx.eval_shape(lambda: kind(dims, dtype=dtype)))
-    variables = {".".join(map(str, path)): one for path, one in nnx.to_flat_state(state)}
+    variables = {named(path): one for path, one in nnx.to_flat_state(state)}
     shapes = {name: one.get_value().shape for name, one in variables.items()}
     for name, value in fill(weights, LAYOUT, into=shapes).items():
         # Copied: XLA may use a numpy array where it lies, and could not donate its memory then.
         variables[name].set_value(jnp.array(value))
     return nnx.merge(graph, state)
+
+
+def named(path: Iterable[Any]) -> str:
+    """A variable's name as ``LAYOUT`` has it: flax's adapter is one module, not one for each of its
+    two matrices.
+    """
+    name = ".".join(map(str, path))
+    return name.replace(".lora.lora_a", ".lora_A.kernel").replace(".lora.lora_b", ".lora_B.kernel")

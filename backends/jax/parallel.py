@@ -40,17 +40,17 @@ class Parallel(Training):
         train = [next(self.batches) for _ in batches.train]
         self.batches = itertools.cycle(jax.device_put(train, by_sample))
         self.inputs = jax.device_put(self.inputs, everywhere)
-        state = (self.params, self.rest, self.moments)
+        state = (*self.state, self.moments)
         if SHARDED in cell.settings:
             where = jax.tree.map(lambda array: NamedSharding(mesh, split(array, mesh.size)), state)
         else:
             where = everywhere
-        self.params, self.rest, self.moments = jax.device_put(state, where)
+        self.params, self.kept, self.rest, self.moments = jax.device_put(state, where)
 
     def facts(self) -> Settings:
         facts = super().facts()
         if facts:
-            state = jax.tree.leaves((self.params, self.moments))
+            state = jax.tree.leaves((self.params, self.kept, self.moments))
             divided = [array for array in state if not array.is_fully_replicated]
             facts["parallel"] = f"{len(jax.devices())} devices of one mesh"
             facts["sharded"] = len(divided)

@@ -15,6 +15,17 @@ def call(module: Any, *inputs: Array) -> Array:
     return output
 
 
+class LoraLinear(nnx.LoRALinear):
+    """Flax's, which knows no scale of the adapter's output; [..., in] -> [..., out]."""
+
+    def __init__(self, inputs: int, outputs: int, *, scale: float, **options: Any) -> None:
+        super().__init__(inputs, outputs, **options)
+        self.scale = scale
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.Linear.__call__(self, x) + self.lora(x) * self.scale
+
+
 class Parts:
     """Makes a network's layers in one compute type; their parameters are float32.
 
@@ -52,6 +63,14 @@ class Parts:
 
     def linear(self, inputs: int, outputs: int, *, use_bias: bool = True) -> nnx.Linear:
         return nnx.Linear(inputs, outputs, use_bias=use_bias, **self.types)
+
+    def adapted(self, inputs: int, outputs: int) -> nnx.Linear:
+        """Without a bias; with a low-rank adapter beside it where the dims have one."""
+        if not self.dims.lora_rank:
+            return self.linear(inputs, outputs, use_bias=False)
+        rank, scale = self.dims.lora_rank, self.dims.lora_scale
+        adapter = {"lora_rank": rank, "lora_dtype": self.types["dtype"]}
+        return LoraLinear(inputs, outputs, scale=scale, use_bias=False, **adapter, **self.types)
 
     def embed(self, rows: int) -> nnx.Embed:
         return nnx.Embed(rows, self.dims.width, **self.types)

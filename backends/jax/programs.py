@@ -7,7 +7,7 @@ jitted function that merges them while it is traced, so that a step walks no Pyt
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,16 +20,16 @@ from jax import Array
 
 from backends import answers, fed
 from backends.jax import attention, feeds, recompute
-from backends.jax.split import Arrays, Inputs, Split, arrays
+from backends.jax.split import Inputs, Split, State, arrays
 from backends.jax.steps import first_scale, make_scaled_step, make_step
-from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
+from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
 DTYPES = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 PRODUCTS = {"fp32": "highest", "tf32": "tensorfloat32"}
 """``jax_default_matmul_precision`` on accelerators. Its own default multiplies float32 in TF32 on
 NVIDIA's GPUs and in bfloat16 on TPUs."""
 
-Forward = Callable[[Arrays, Arrays, Inputs], Array]
+Forward = Callable[[State, Inputs], Array]
 
 
 def place(cell: Cell, batch: Batch) -> Inputs:
@@ -57,27 +57,33 @@ def integers(value: np.ndarray) -> Array:
 class Inference(Program):
     """Forward passes over batches that lie on the device already.
 
-    state: parameters and what else belongs to the model, owned from now on.
-    function: both and a batch's inputs -> logits; compiled once for each batch size.
+    state: owned from now on. function: the state and a batch's inputs -> logits; compiled once for
+    each batch size.
     """
 
-    def __init__(
-        self, cell: Cell, state: tuple[Arrays, Arrays], batches: Batches, *, function: Forward
-    ) -> None:
+    def __init__(self, cell: Cell, state: State, batches: Batches, *, function: Forward) -> None:
         self.cell = cell
-        self.params, self.rest = state
+        self.params, self.kept, self.rest = state
         self.n_params = sum(value.size for value in self.params)
         self.inputs = [place(cell, batch) for batch in batches.infer]
         self.function = function
         self.forward = jax.jit(function)
         self.output: Array | None = None
 
+    @property
+    def state(self) -> State:
+        return self.params, self.kept, self.rest
+
     def infer(self, index: int) -> None:
-        self.output = self.forward(self.params, self.rest, self.inputs[index])
+        self.output = self.forward(self.state, self.inputs[index])
 
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
         return np.array(self.output, np.float32)  # a copy: a view would keep the output alive
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for value in self.kept:
+            yield np.array(value.copy())  # of a copy: an array keeps what it was read as
 
     def wait(self) -> None:
         jax.block_until_ready((self.output, self.params, self.rest))
@@ -101,7 +107,7 @@ class Inference(Program):
 
     def dtypes(self, **trained: Iterable[Any]) -> Settings:
         # Not computed: jit keeps the trace for the first call.
-        logits = self.forward.eval_shape(self.params, self.rest, self.inputs[0])
+        logits = self.forward.eval_shape(self.state, self.inputs[0])
         kept = (value.dtype for value in self.params)
         return answers.dtypes(parameters=kept, compute=[logits.dtype], **trained)
 
@@ -109,7 +115,7 @@ class Inference(Program):
 class Training(Inference):
     """Loss, gradients and optax's update in one compiled step that reuses its inputs' memory.
 
-    model: any nnx module; its arrays are donated, so nothing else may use it any more.
+    model: any nnx module; what trains is donated, so nothing else may use it any more.
     """
 
     def __init__(self, cell: Cell, model: nnx.Module, batches: Batches) -> None:
@@ -125,13 +131,13 @@ class Training(Inference):
         if cell.precision == "fp16":
             self.moments = (self.moments, first_scale())
             step = make_scaled_step(split, self.optimizer, types=self.gradients)
-        self.step = jax.jit(step, donate_argnums=(0, 1, 2))
+        self.step = jax.jit(step, donate_argnums=(0, 2, 3))  # not the frozen ones
         self.last_loss: Array | None = None
 
     def train_step(self) -> None:
         inputs, label = next(self.batches)
         self.params, self.rest, self.moments, self.last_loss = self.step(
-            self.params, self.rest, self.moments, inputs, label
+            *self.state, self.moments, inputs, label
         )
 
     def loss(self) -> float:
@@ -154,7 +160,7 @@ class Training(Inference):
         states = jax.tree.leaves(moments, is_leaf=lambda node: hasattr(node, "_fields"))
         facts["optimizer"] = "+".join(type(state).__name__ for state in states if state)
         facts.update(fed.facts(self.batches))
-        state = (self.params, self.rest, self.moments)
+        state = (*self.state, self.moments)
         if recompute.asked(self.cell):
             facts.update(recompute.facts(self.step, *state, *self.shapes))
         if self.cell.model != "cnn" and self.gradients:  # it is traced already
@@ -182,20 +188,3 @@ def optimizer(asked: Optimizer) -> optax.GradientTransformation:
         eps=asked.eps,
         weight_decay=asked.weight_decay,
     )
-
-
-def matmul(cell: Cell, precision: str, n: int) -> Kernel:
-    """An n x n x n matrix product in one precision."""
-    # Random: a GPU multiplies ones faster than real numbers, for it draws less power.
-    values = np.random.default_rng(0).random((2, n, n), np.float32)
-    left, right = jnp.array(values, DTYPES.get(precision, jnp.float32))
-    exact = None if cell.device == "cpu" else PRODUCTS.get(precision)
-    product = jax.jit(partial(jnp.matmul, precision=exact))
-    return Kernel(lambda: product(left, right), jax.block_until_ready)
-
-
-def stream(n: int) -> Kernel:
-    """Adds 1 to n float32 numbers."""
-    source = jnp.ones(n, jnp.float32)
-    add = jax.jit(lambda values: values + 1)
-    return Kernel(lambda: add(source), jax.block_until_ready)

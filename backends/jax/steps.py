@@ -13,15 +13,17 @@ from jax import Array
 from backends.jax.split import Arrays, Inputs, Split
 
 Trained = tuple[Arrays, Arrays, Any, Array]
-"""Parameters, what else the model keeps, moments, and the mean loss before the update."""
+"""Trained parameters, what else the model keeps, moments, and the mean loss before the update."""
 
 
 def make_step(split: Split, update: optax.GradientTransformation, *, types: set[Any]) -> Any:
     """types: of the gradients, noted while the step is traced."""
 
-    def step(params: Arrays, rest: Arrays, moments: Any, inputs: Inputs, label: Array) -> Trained:
+    def step(
+        params: Arrays, kept: Arrays, rest: Arrays, moments: Any, inputs: Inputs, label: Array
+    ) -> Trained:
         gradient = jax.value_and_grad(split.train, has_aux=True)
-        (loss, rest), grads = gradient(params, rest, inputs, label)
+        (loss, rest), grads = gradient(params, kept, rest, inputs, label)
         types.update(grad.dtype for grad in grads)
         updates, moments = update.update(grads, moments, params)
         return optax.apply_updates(params, updates), rest, moments, loss
@@ -40,10 +42,12 @@ def make_scaled_step(split: Split, update: optax.GradientTransformation, *, type
     Where a gradient is not finite nothing is updated, and the scale is halved.
     """
 
-    def step(params: Arrays, rest: Arrays, state: Any, inputs: Inputs, label: Array) -> Trained:
+    def step(
+        params: Arrays, kept: Arrays, rest: Arrays, state: Any, inputs: Inputs, label: Array
+    ) -> Trained:
         moments, scale = state
         gradient = scale.value_and_grad(split.train, has_aux=True)
-        scale, finite, (loss, rest), grads = gradient(params, rest, inputs, label)
+        scale, finite, (loss, rest), grads = gradient(params, kept, rest, inputs, label)
         types.update(grad.dtype for grad in grads)
         updates, moved = update.update(grads, moments, params)
         new = (optax.apply_updates(params, updates), moved)

@@ -66,7 +66,7 @@ def jax_counts(dims: Dims) -> list[float]:
     model = models.make(dims, weights.seeded(dims, name="counted"))
     split, state = Split(model), arrays(model)
     inputs, label = place(cell, given), jax.numpy.array(given["label"].astype(np.int32))
-    forward = jax.jit(split.evaluate).lower(*state, inputs)
+    forward = jax.jit(split.evaluate).lower(state, inputs)
     training = jax.jit(jax.grad(split.train, has_aux=True)).lower(*state, inputs, label)
     return [program.cost_analysis()["flops"] / BATCH for program in (forward, training)]
 

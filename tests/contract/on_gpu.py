@@ -73,8 +73,7 @@ def lower_jax(task: Any) -> dict[str, Any]:
         model = models.make(cell.dims, weights, dtype=jnp.bfloat16)
         attention.apply(cell, model)
         program = Training(cell, model, task.batches())
-        state = (program.params, program.rest, program.moments)
-        traced = program.step.trace(*state, *program.shapes)
+        traced = program.step.trace(*program.state, program.moments, *program.shapes)
         text = traced.lower(lowering_platforms=("cuda",)).as_text()
         called = {name: text.count(f"@__cudnn$fmhaSoftmax{name}(") for name in ("", "Backward")}
         found[cell.track] = {"fact": attention.kernel(traced.jaxpr), "called": called}
