@@ -56,6 +56,7 @@ _NOTHING_RAN = ("unsupported", "env_failed")
 # These may hold each other: the gate takes the first step, and the first step compiles.
 _WALL_PARTS = ("compile_s", "first_step_s", "parity_s", "warmup_s", "export_s")
 _WALL_DISJOINT = ("import_s", "build_s", "measure_s", "target_s")
+_SHARES = ("accuracy", "accuracy_start", "accuracy_reference", "target_found", "tokens_equal")
 _TARGET = ("target_found", "target_s", "target_samples", "target_compile_s")
 _CHOICES = {"status": STATUSES, "parity": PARITIES, "export_rung": RUNGS, "compile_cache": CACHES}
 
@@ -197,10 +198,13 @@ def _amounts(row: Row) -> Iterator[str]:
         ("baseline_host_mib", "peak_host_mib"),
         ("real_tokens_per_s", "tokens_per_s"),
         ("target_compile_s", "target_s"),
+        ("ttft_ms_p50", "ttft_ms_p99"),
+        ("itl_ms_p50", "itl_ms_p99"),
+        ("cache_bytes_formula", "cache_bytes_per_token"),
     ):
         if _given(row, part) and _given(row, whole) and row[part] > row[whole]:
             yield f"{part} {row[part]:g} is above {whole} {row[whole]:g}"
-    for name in ("accuracy", "accuracy_start", "accuracy_reference", "target_found"):
+    for name in _SHARES:
         if _given(row, name) and row[name] > 1:
             yield f"{name} {row[name]:g} is above 1"
     if not _given(row, "wall_s"):
@@ -240,6 +244,13 @@ def _target(row: Row) -> Iterator[str]:
         yield f"target_s is given, but target_found {found:g} is below {asked:g}"
 
 
+def _tokens(row: Row) -> Iterator[str]:
+    """float32 has to give every token of the reference's."""
+    equal, exact = row.get("tokens_equal"), row.get("precision") == "fp32"
+    if row.get("status") == "ok" and exact and equal is not None and equal < 1:
+        yield f"tokens_equal is {equal:g} in fp32, where the gate takes only 1"
+
+
 _RULES: tuple[Callable[[Row], Iterable[str]], ...] = (
     _identity,
     _outcome,
@@ -247,4 +258,5 @@ _RULES: tuple[Callable[[Row], Iterable[str]], ...] = (
     _flops,
     _amounts,
     _target,
+    _tokens,
 )

@@ -20,6 +20,7 @@ from bench.capabilities import (
     SAFETENSORS,
     SHARDING,
 )
+from bench.contract import GENERATE
 from bench.rows.schema import RUNGS
 from bench.score import SERVE, TRAIN, evidence
 from bench.score.evidence import Evidence, Subject
@@ -32,9 +33,12 @@ _TRAINING: Mapping[str, Which] = {
     "fine-tune": lambda rows: rows["workload"] == "transformer",
     "compiled mode": lambda rows: rows["mode"] == "compiled",
     "mixed precision": lambda rows: rows["precision"].isin(["bf16", "fp16"]),
+    "language model": lambda rows: rows["workload"] == "llm",
+    "low-rank adapters": lambda rows: rows["workload"] == "lora",
 }
 _SERVING: Mapping[str, Which] = {
-    "infer": lambda rows: rows["precision"] != "int8",
+    "infer": lambda rows: (rows["workload"] == "export") & (rows["precision"] != "int8"),
+    "generate": lambda rows: rows["workload"] == GENERATE,
     "int8": lambda rows: rows["precision"] == "int8",
 }
 FEATURES: Mapping[str, Mapping[str, Which]] = {TRAIN: _TRAINING, SERVE: _SERVING}
@@ -151,7 +155,8 @@ def _ladder(backend: str, rows: pd.DataFrame) -> Iterator[Evidence]:
 
 def ease(rows: pd.DataFrame) -> list[Evidence]:
     """Seconds from a cold process to the first finished training step."""
-    cold = rows[rows["usable"] & rows["usual"] & (rows["compile_cache"] != "warm")]
+    trained = rows[rows["usable"] & rows["usual"] & (rows["task"] == TRAIN)]
+    cold = trained[trained["compile_cache"] != "warm"]
     seconds = cold["import_s"] + cold["build_s"] + cold["first_step_s"]
     found = []
     for backend, mine in seconds.dropna().groupby(cold["backend"].astype(str)):

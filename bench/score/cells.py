@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench import backends_index
 from bench.compare import frame, sides
+from bench.contract import GENERATE
 from bench.score import ASKED, SERVE, TRAIN
 
 _ANSWERS = ("unsupported", "interrupted")
@@ -41,9 +42,9 @@ def prepared(rows: pd.DataFrame, *, track: str = OUT_OF_BOX) -> pd.DataFrame:
     usual: on the track that was asked for, in the mode that speaks for its backend.
     """
     rows = rows.copy()
-    export = (rows["workload"] == "export").to_numpy()
+    serves = rows["workload"].isin(("export", GENERATE)).to_numpy()
     asked = (rows["capability"] != "").to_numpy()
-    rows["task"] = np.where(asked, ASKED, np.where(export, SERVE, TRAIN))
+    rows["task"] = np.where(asked, ASKED, np.where(serves, SERVE, TRAIN))
     rows["contest"] = _contests(rows)
     ok = (rows["status"] == "ok").to_numpy()
     same = (rows["parity"] != "failed").to_numpy()

@@ -19,6 +19,9 @@ PLAIN: Mapping[str, Mapping[str, str]] = {
     "train": {"WORKLOAD": "cnn"},
     "fine-tune": {"WORKLOAD": "transformer"},
     "infer": {"WORKLOAD": "export"},
+    "llm": {"WORKLOAD": "llm"},
+    "lora": {"WORKLOAD": "lora"},
+    "generate": {"WORKLOAD": "generate"},
 }
 """A must that is a word -> the choices of ``make bench`` that answer it."""
 

@@ -56,8 +56,8 @@ def add_must(made: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WHAT",
-        help="train, fine-tune, infer, maintained, export:onnx, device:cuda, precision:bf16,"
-        " mode:compiled (repeatable)",
+        help="train, fine-tune, llm, lora, infer, generate, maintained, export:onnx, device:cuda,"
+        " precision:bf16, mode:compiled (repeatable)",
     )
     for name, of in LIMITS.items():
         made.add_argument(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.rows import schema
-from tests.rows import export_row, failed_row, ok_row
+from tests.rows import export_row, failed_row, generate_row, ok_row
 
 EXPORT_ID = export_row()["cell_id"]
 UNDERIVED = {"tflops": None, "mfu": None, "precision_honest": None}
@@ -77,6 +77,11 @@ WRONG = [
     (ok_row(wall_s=None), "wall_s is missing"),
     (ok_row(backend_version=""), "backend_version is missing"),
     (export_row(export_rung=""), "export_rung is missing"),
+    (generate_row(ttft_ms_p50=None), "ttft_ms_p50 is missing"),
+    (generate_row(itl_ms_p50=70.0), "itl_ms_p50 70 is above itl_ms_p99 60"),
+    (generate_row(cache_bytes_per_token=1024.0), "cache_bytes_formula 2048 is above"),
+    (generate_row(tokens_equal=1.5), "tokens_equal 1.5 is above 1"),
+    (generate_row(tokens_equal=0.5), "tokens_equal is 0.5 in fp32"),
     (export_row(export_rung="loaded"), "the exported file only got to the rung loaded"),
     (export_row(export_rung="top"), "export_rung 'top' is none of none, exported"),
     (
@@ -160,7 +165,7 @@ def test_a_short_step_on_an_accelerator_may_wait_longer_than_it_works():
     assert len(schema.contradictions(ok_row(**times))) == 1
 
 
-@pytest.mark.parametrize("row", [ok_row(), export_row(), failed_row()])
+@pytest.mark.parametrize("row", [ok_row(), export_row(), generate_row(), failed_row()])
 def test_a_true_row_has_no_contradictions_before_and_after_the_file(row):
     assert schema.contradictions(row) == []
     assert schema.contradictions(schema.typed(schema.text(row))) == []

@@ -16,7 +16,7 @@ from bench.score import cells, documents, scores, speed
 from bench.score.evidence import Evidence, Subject, half, passed
 from bench.score.update import Question, chance, standings, turning
 from tests.comparing import JAX, TORCH, rows, write
-from tests.rows import capability_row, export_row, failed_row
+from tests.rows import capability_row, export_row, failed_row, generate_row
 
 QUESTION = Question(documents.weights(), draws=400)
 TF = "tensorflow/cnn/cnn/small/cpu/fp32/graph/out-of-box/b64/w1"
@@ -192,6 +192,25 @@ def test_a_runtime_is_not_ranked_among_those_that_train(tmp_path):
         assert "only infers" in runtime.excluded
     (runtime,) = (one for one in found["serve"].standings if one.backend == "onnxruntime")
     assert runtime.rank > 0
+
+
+def test_who_generates_serves_and_does_not_train_faster_for_it(tmp_path):
+    """Its rates and its first step are no training's."""
+    plain = measured(tmp_path / "plain.csv", of(TORCH, [1.0]), of(JAX, [2.0]))
+    found = measured(
+        tmp_path / "rows.csv",
+        of(TORCH, [1.0]),
+        of(JAX, [2.0]),
+        [generate_row(first_step_s=500.0, wall_s=600.0)],
+    )
+    for criterion in ("performance", "ease"):
+        names = sub_scores(found["train"], "torch", criterion)
+        assert names.keys() == sub_scores(plain["train"], "torch", criterion).keys()
+        assert all(
+            names[one].share == was.share
+            for one, was in sub_scores(plain["train"], "torch", criterion).items()
+        )
+    assert sub_scores(found["serve"], "torch", "core")["generate"].share == 1.0
 
 
 def opinions_with(evidence: list[Evidence]) -> dict[str, float]:
