@@ -57,8 +57,13 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
 
 
 def canonical(variable: keras.Variable) -> str:
-    """A variable's path, with dots. Keras keeps the projection behind attention in its layer."""
+    """A variable's path, with dots. Keras keeps the projection behind attention in its layer, and
+    LoRA's adapters in the layer that they stand beside.
+    """
     path = variable.path.replace("/", ".").replace("-", ".")
+    path = path.replace(".lora_kernel_a", ".lora_A.kernel").replace(
+        ".lora_kernel_b", ".lora_B.kernel"
+    )
     return path.replace(".self.attention_output.", ".output.dense.")
 
 
