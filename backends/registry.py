@@ -74,6 +74,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.keras.adapter",
             python="3.11",
             capabilities="backends.keras.capabilities",
+            generates="backends.keras.generation",
             locks=("cpu", "cuda"),
             modes=("compiled", "graph", "eager"),
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},

@@ -24,15 +24,23 @@ Rotation = Sequence[Tensor]
 """Cosines and sines of the rotary angles, each [S, width of a head]."""
 
 
-def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return ops.dot_product_attention(query, key, value, is_causal=True)
+def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """mask: [..., S of queries, S of keys]; none: causally.
+
+    Torch takes its flash attention without Keras's asking for it, and asking whether it can breaks
+    torch.compile's graph.
+    """
+    flash = False if keras.backend.backend() == "torch" else None
+    return ops.dot_product_attention(
+        query, key, value, mask=mask, is_causal=mask is None, flash_attention=flash
+    )
 
 
 def decoder(dims: DecoderDims, *, around: Around = plain) -> keras.Model:
     """Ids int32 [B, S] -> logits [B, S, vocab]."""
     ids = keras.Input((dims.sequence,), dtype="int32", name="ids")
     words = embedding(dims)
-    x, by = words(ids), tables(dims, dims.sequence)
+    x, by = words(ids), rotation(dims, dims.sequence)
     for index in range(dims.layers):
         x = around(partial(layer, dims=dims, index=index, by=by))(x)
     x = normalise(x, dims, "model-norm")
@@ -50,7 +58,7 @@ def next_logits(
     mixes: of each layer what attends to the tokens before, too.
     """
     words = embedding(dims)
-    x, by = words(ids), [ops.take(one, places, axis=0) for one in tables(dims, room)]
+    x, by = words(ids), [ops.take(one, places, axis=0) for one in rotation(dims, room)]
     for index, mix in enumerate(mixes):
         x = layer(x, dims, index, by, mix=mix)
     return logits(words(normalise(x, dims, "model-norm")[:, -1], reverse=True))
@@ -73,7 +81,9 @@ def adapt(model: keras.Model, dims: DecoderDims) -> None:
             one.trainable = False
 
 
-def layer(x: Tensor, dims: DecoderDims, index: int, by: Rotation, *, mix: Mix = causal) -> Tensor:
+def layer(
+    x: Tensor, dims: DecoderDims, index: int, by: Rotation, *, mix: Mix = attention
+) -> Tensor:
     """One decoder layer, each half behind its RMSNorm; [B, S, W] -> [B, S, W]."""
     name = f"model-layers-{index}"
     normed = normalise(x, dims, f"{name}-input_layernorm")
@@ -100,6 +110,11 @@ def attend(x: Tensor, dims: DecoderDims, name: str, *, by: Rotation, mix: Mix) -
     )
     mixed = layers.Reshape((length, dims.width))(mix(turn(query, by), turn(key, by), value))
     return dense(mixed, dims.width, f"{name}-o_proj")
+
+
+def rotation(dims: DecoderDims, length: int) -> Rotation:
+    """Tensors, for of NumPy's arrays torch.compile breaks its graph at each."""
+    return [ops.convert_to_tensor(one) for one in tables(dims, length)]
 
 
 def turn(x: Tensor, by: Rotation) -> Tensor:
