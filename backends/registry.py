@@ -44,6 +44,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.tensorflow.adapter",
             python="3.11",
             capabilities="backends.tensorflow.capabilities",
+            generates="backends.tensorflow.generation",
             locks=("cpu", "cuda"),
             unlocked={"rocm": "tensorflow-rocm ended in 2024"},
             modes=("graph", "compiled", "eager"),

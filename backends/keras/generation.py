@@ -120,22 +120,17 @@ class Generation(generation.Generation):
     def facts(self) -> Settings:
         if not self.__dict__:
             return {}
-        dense = next(one for one in self.model.layers if isinstance(one, layers.Dense))
         return {
             "jit_compile": self.model.jit_compile,
             "run_eagerly": self.model.run_eagerly,
-            "weights": keras.backend.standardize_dtype(dense.kernel.dtype),
+            "weights": models.dense_type(self.model),
         }
 
 
 def start(cell: Cell, weights: Weights, prompts: np.ndarray) -> Generation:
-    """``quantize`` makes weights int8, and activations in each product."""
     assert isinstance(cell.dims, DecoderDims)
     batch, length = prompts.shape
     model = cached(cell.dims, batch=batch, room=length + NEW_TOKENS)
-    models.load_weights(model, weights)
-    n_params = models.count(model)
-    if cell.precision == "int8":
-        model.quantize("int8")
+    n_params = models.serve(cell, model, weights)
     model.compile(optimizer=None, **how(cell))
     return Generation(cell, model, prompts, n_params=n_params)
