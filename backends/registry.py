@@ -45,6 +45,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "tensorflow": Entry(
             "backends.tensorflow.adapter",
             capabilities="backends.tensorflow.capabilities",
+            generates="backends.tensorflow.generation",
             locks=("cpu", "cuda"),
             unlocked={"rocm": "tensorflow-rocm ended in 2024"},
             modes=("graph", "compiled", "eager"),
@@ -74,6 +75,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "keras": Entry(
             "backends.keras.adapter",
             capabilities="backends.keras.capabilities",
+            generates="backends.keras.generation",
             locks=("cpu", "cuda"),
             modes=("compiled", "graph", "eager"),
             usual={"keras_backend=tensorflow": "graph", "keras_backend=torch": "eager"},

@@ -15,7 +15,7 @@ from backends.keras import attention, exports, models, parallel, programs, recom
 from backends.keras.engines import ENGINES, engine
 from backends.keras.programs import DTYPES, Inference, Training
 from bench import contract
-from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+from bench.contract import GENERATE, Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "keras"
 DIST = "keras"
@@ -23,6 +23,8 @@ launch = contract.one_process
 allreduce = parallel.allreduce
 
 POLICIES = {"fp32": "float32", "tf32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+SERVED = {**POLICIES, "bf16": "bfloat16", "fp16": "float16", "int8": "float32"}
+"""Weights and cache are of that type, too; ``quantize`` makes int8 of a float32 model."""
 
 
 def devices() -> list[str]:
@@ -43,9 +45,9 @@ def unsupported(cell: Cell) -> str | None:
 
 
 def _precision(cell: Cell) -> str | None:
-    if cell.precision == "int8":
+    if cell.precision == "int8" and cell.role != GENERATE:
         return "Keras's quantize('int8') changes dense layers only: convolutions stay float32"
-    if cell.precision not in POLICIES:
+    if cell.precision not in SERVED:
         return f"Keras has no dtype policy for precision {cell.precision!r}"
     on_jax = cell.device == "cpu" and cell.settings.get("keras_backend", "jax") == "jax"
     if cell.precision == "fp16" and cell.model != "cnn" and on_jax:
@@ -74,7 +76,8 @@ def setup(cell: Cell) -> None:
     parallel.start(cell)
     if cell.device != "cpu":
         engine().set_tf32(on=cell.precision == "tf32")
-    keras.config.set_dtype_policy(POLICIES[cell.precision])
+    policies = SERVED if cell.role == GENERATE else POLICIES
+    keras.config.set_dtype_policy(policies[cell.precision])
 
 
 def effective(cell: Cell) -> Settings:

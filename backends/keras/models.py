@@ -16,7 +16,7 @@ from backends.keras.decoder import decoder
 from backends.keras.encoder import encoder
 from backends.keras.recompute import Around, plain
 from backends.layouts import Layout, fill
-from bench.contract import Weights
+from bench.contract import Cell, Weights
 from bench.dims import CnnDims, DecoderDims, Dims
 
 NORM = {"weight": "gamma", "bias": "beta"}
@@ -56,9 +56,25 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
         variables[name].assign(value.reshape(variables[name].shape))
 
 
+def serve(cell: Cell, model: keras.Model, weights: Weights) -> int:
+    """Assign the weights; in int8 Keras makes them that, and what they are multiplied with. Counts
+    parameters as they were before.
+    """
+    load_weights(model, weights)
+    n_params = count(model)
+    if cell.precision == "int8":
+        model.quantize("int8")
+    return n_params
+
+
 def canonical(variable: keras.Variable) -> str:
-    """A variable's path, with dots. Keras keeps the projection behind attention in its layer."""
+    """A variable's path, with dots. Keras keeps the projection behind attention in its layer, and
+    LoRA's adapters in the layer that they stand beside.
+    """
     path = variable.path.replace("/", ".").replace("-", ".")
+    path = path.replace(".lora_kernel_a", ".lora_A.kernel").replace(
+        ".lora_kernel_b", ".lora_B.kernel"
+    )
     return path.replace(".self.attention_output.", ".output.dense.")
 
 
@@ -74,6 +90,12 @@ def flat(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def count(model: keras.Model) -> int:
     """Trained parameters; BatchNorm's running figures are none."""
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def dense_type(model: keras.Model) -> str:
+    """Of the weights in its dense layers."""
+    kernels = (one.kernel for one in model.layers if isinstance(one, keras.layers.Dense))
+    return str(keras.backend.standardize_dtype(next(kernels).dtype))
 
 
 def forget() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ from keras import ops
 from backends.keras import attention, models, optimizers, parallel, recompute
 from backends.keras.engines import engine
 from backends.keras.feeds import Batched
-from backends.keras.inside import layout
+from backends.keras.inside import layers_of, layout
+from backends.keras.parts import frozen
 from backends.stepwise import Pause, Stepwise
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
@@ -56,6 +58,11 @@ class Inference(Program):
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
         return np.array(self.output, np.float32)
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        engine().sync(self.model)
+        for variable in frozen(layers_of(self.model)):
+            yield ops.convert_to_numpy(variable.value)
 
     def wait(self) -> None:
         engine().wait()

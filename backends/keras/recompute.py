@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from backends.keras.parts import frozen
 from bench.contract import Cell, Settings
 
 Tensor = Any
@@ -37,15 +38,21 @@ class Recomputed(keras.layers.Layer):
         if not training:
             return self.block((x, *masks))
         passes = iter((False,))
+        state = self.block.non_trainable_variables
+        # Nor frozen weights: they would get gradients in eager mode, and be assigned anew.
+        fixed = {id(one): keras.ops.stop_gradient(one.value) for one in frozen(self.block.layers)}
+        moving = [one for one in state if id(one) not in fixed]
 
-        def run(trained: list[Tensor], kept: list[Tensor], x: Tensor) -> Any:
+        def run(trained: list[Tensor], moved: list[Tensor], x: Tensor) -> Any:
             self.again = next(passes, True)
-            return self.block.stateless_call(trained, kept, (x, *masks), training=True)
+            values = fixed | {id(one): value for one, value in zip(moving, moved)}
+            kept = [values[id(one)] for one in state]
+            made, after = self.block.stateless_call(trained, kept, (x, *masks), training=True)
+            return made, [value for one, value in zip(state, after) if id(one) not in fixed]
 
         trained = [one.value for one in self.block.trainable_variables]
-        kept = self.block.non_trainable_variables
-        output, updated = keras.remat(run)(trained, [one.value for one in kept], x)
-        for variable, value in zip(kept, updated):
+        output, updated = keras.remat(run)(trained, [one.value for one in moving], x)
+        for variable, value in zip(moving, updated):
             variable.assign(value)
         return output
 

@@ -19,7 +19,7 @@ from backends.tensorflow import exports, lite, parallel, programs
 from backends.tensorflow.lite import Lite
 from backends.tensorflow.programs import DTYPES, Inference, Training, compiled
 from bench import contract
-from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+from bench.contract import GENERATE, Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "tensorflow"
 DIST = answers.distribution("tensorflow-cpu", "tensorflow")
@@ -31,8 +31,10 @@ POLICIES = {
     "tf32": "float32",
     "bf16": "mixed_bfloat16",
     "fp16": "mixed_float16",
-    "int8": "float32",  # TFLite's converter takes a float32 model
+    "int8": "float32",  # what TFLite's converter and Keras's quantize take
 }
+SERVED = {**POLICIES, "bf16": "bfloat16", "fp16": "float16"}
+"""Where weights and cache are of that type, too."""
 
 
 @cache
@@ -63,7 +65,7 @@ def unsupported(cell: Cell) -> str | None:
 
 
 def _precision(cell: Cell) -> str | None:
-    if cell.precision == "int8" and cell.format != "tflite":
+    if cell.precision == "int8" and cell.role != GENERATE and cell.format != "tflite":
         return "TensorFlow's int8 is a conversion of its TFLite files, not a mode of its models"
     if cell.precision not in POLICIES:
         return f"Keras has no dtype policy for precision {cell.precision!r}"
@@ -108,7 +110,8 @@ def setup(cell: Cell) -> None:
     # Replicas are operations of one graph: each needs a thread to run beside the others.
     tf.config.threading.set_inter_op_parallelism_threads(cell.world_size)
     tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")
-    keras.config.set_dtype_policy(POLICIES[cell.precision])
+    policies = SERVED if cell.role == GENERATE else POLICIES
+    keras.config.set_dtype_policy(policies[cell.precision])
 
 
 def effective(cell: Cell) -> Settings:

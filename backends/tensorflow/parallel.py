@@ -17,7 +17,7 @@ from backends.keras import recompute
 from backends.keras.inside import layers_of
 from backends.ranks import replicas, synchronised
 from backends.tensorflow import servers
-from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts
+from backends.tensorflow.programs import Tensors, Training, compiled, graph_facts, watch
 from bench.contract import Batches, Cell, Kernel, Settings, Weights
 
 SHARDED = "sharding"
@@ -128,7 +128,8 @@ def gradient(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Gradi
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
 
     def computed(inputs: Tensors, label: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            watch(tape, model.trainable_variables)
             losses = cross_entropy(label, model(inputs, training=True))
             if losses.shape.rank > 1:  # a sample's loss is the mean over its tokens
                 losses = tf.reduce_mean(losses, axis=1)

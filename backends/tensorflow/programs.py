@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,7 +13,8 @@ from backends import fed
 from backends.keras import attention, recompute
 from backends.keras import models as keras_models
 from backends.keras import optimizers as keras_optimizers
-from backends.keras.inside import layout
+from backends.keras.inside import layers_of, layout
+from backends.keras.parts import frozen
 from backends.tensorflow import feeds
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
@@ -58,6 +59,10 @@ class Inference(Program):
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
         return tf.cast(self.output, tf.float32).numpy()
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for variable in frozen(layers_of(self.model)):
+            yield tf.convert_to_tensor(variable.value).numpy()
 
     def wait(self) -> None:
         tf.test.experimental.sync_devices()
@@ -123,13 +128,22 @@ def step(
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def train(inputs: Tensors, label: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            watch(tape, variables)
             loss = cross_entropy(label, model(inputs, training=True))
             scaled = optimizer.scale_loss(loss)
         optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
         return loss
 
     return train
+
+
+def watch(tape: tf.GradientTape, variables: list[Any]) -> None:
+    """These alone: of whatever else is read, as frozen weights are, a tape would compute gradients,
+    which only a graph drops again.
+    """
+    for one in variables:
+        tape.watch(one.value if isinstance(one, keras.Variable) else one)
 
 
 def graph_facts(function: Callable[..., Any]) -> Settings:
