@@ -181,6 +181,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.onnxruntime.adapter",
             python="3.11",
             capabilities="backends.onnxruntime.capabilities",
+            generates="backends.onnxruntime.generation",
             serves="backends.onnxruntime.serving",
             trains=False,
             locks=("cpu", "cuda"),
