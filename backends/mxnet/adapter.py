@@ -15,7 +15,7 @@ from backends import answers
 from backends.attention import COMPOSED
 from backends.mxnet import exports, models, parallel, precision, programs
 from backends.mxnet.precision import NAMES_OF, context, dtype_name, prepared
-from backends.mxnet.programs import Inference, Training, n_params, place
+from backends.mxnet.programs import Inference, Training, place
 from bench import contract
 from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings, Weights
 
@@ -117,7 +117,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
         model.collect_params().reset_ctx(context(cell))
     if cell.trains:
         return (parallel.Parallel if cell.world_size > 1 else Training)(cell, model, batches)
-    count = n_params(model)
+    count = models.n_params(model)
     model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
     return Inference(cell, model, batches, n_params=count)
 
@@ -137,7 +137,7 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
     # Not at export, where the fused graph would be written. int8 is fused when it is made; bf16
     # folds BatchNorm into weights that are rounded already: the tiny cnn was 0.13 off.
     fuse = cell.track == "tuned" and cell.precision == "fp32" and cell.device == "cpu"
-    return Inference(cell, model, batches, n_params=n_params(model), fuse=fuse)
+    return Inference(cell, model, batches, n_params=models.n_params(model), fuse=fuse)
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:

@@ -23,6 +23,25 @@ def dense(inputs: int, outputs: int, **options: Any) -> nn.Dense:
     return nn.Dense(outputs, in_units=inputs, flatten=False, use_bias=False, **options)
 
 
+class LoraDense(nn.Dense):
+    """A frozen layer with a trained adapter beside it (LoRA); [..., in] -> [..., out]."""
+
+    def __init__(self, dims: DecoderDims, outputs: int) -> None:
+        super().__init__(outputs, in_units=dims.width, flatten=False, use_bias=False)
+        self.scale = dims.lora_scale
+        with self.name_scope():
+            self.lora_A = dense(dims.width, dims.lora_rank, prefix="lora_A_")
+            self.lora_B = dense(dims.lora_rank, outputs, prefix="lora_B_")
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
+        return super().hybrid_forward(F, x, weight) + self.lora_B(self.lora_A(x)) * self.scale
+
+
+def projection(dims: DecoderDims, outputs: int) -> nn.Dense:
+    """[B, S, W] -> [B, S, outputs], with an adapter where the dims have one."""
+    return LoraDense(dims, outputs) if dims.lora_rank else dense(dims.width, outputs)
+
+
 class RMSNorm(HybridBlock):
     """[B, S, W] -> [B, S, W]."""
 
@@ -46,10 +65,10 @@ class Attention(HybridBlock):
         self.sequence = dims.sequence
         shared = dims.kv_heads * dims.head_width
         with self.name_scope():
-            self.q_proj = dense(dims.width, dims.width)
-            self.k_proj = dense(dims.width, shared)
-            self.v_proj = dense(dims.width, shared)
-            self.o_proj = dense(dims.width, dims.width)
+            self.q_proj = projection(dims, dims.width)
+            self.k_proj = projection(dims, shared)
+            self.v_proj = projection(dims, shared)
+            self.o_proj = projection(dims, dims.width)
 
     def hybrid_forward(self, F: Any, x: Any, cos: Any, sin: Any, future: Any) -> Any:
         query = self.turn(F, self.split(F, self.q_proj(x), self.heads), cos, sin)
@@ -136,6 +155,9 @@ class Decoder(HybridBlock):
         with self.name_scope():
             self.model = Model(dims)
             self.head = dense(dims.width, dims.vocab, params=self.model.embed_tokens.params)
+        if dims.lora_rank:
+            self.collect_params().setattr("grad_req", "null")
+            self.collect_params(".*lora_").setattr("grad_req", "write")
 
     def hybrid_forward(self, F: Any, ids: Any) -> Any:
         return self.head(self.model(ids))
