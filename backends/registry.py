@@ -126,6 +126,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.mxnet.adapter",
             python="3.11",
             capabilities="backends.mxnet.capabilities",
+            generates="backends.mxnet.generation",
             locks=("cpu",),
             unlocked={"cuda": "its newest build on the index wants CUDA 11.2, and brings none"},
             modes=("compiled", "eager"),
