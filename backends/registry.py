@@ -125,6 +125,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "mxnet": Entry(
             "backends.mxnet.adapter",
             capabilities="backends.mxnet.capabilities",
+            generates="backends.mxnet.generation",
             locks=("cpu",),
             unlocked={"cuda": "its newest build on the index wants CUDA 11.2, and brings none"},
             modes=("compiled", "eager"),
@@ -177,6 +178,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "onnxruntime": Entry(
             "backends.onnxruntime.adapter",
             capabilities="backends.onnxruntime.capabilities",
+            generates="backends.onnxruntime.generation",
             serves="backends.onnxruntime.serving",
             trains=False,
             locks=("cpu", "cuda"),

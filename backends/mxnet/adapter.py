@@ -15,9 +15,9 @@ from backends import answers
 from backends.attention import COMPOSED
 from backends.mxnet import exports, models, parallel, precision, programs
 from backends.mxnet.precision import NAMES_OF, context, dtype_name, prepared
-from backends.mxnet.programs import Inference, Training, n_params, place
+from backends.mxnet.programs import Inference, Training, place
 from bench import contract
-from bench.contract import Batches, BenchError, Cell, Kernel, Program, Settings, Weights
+from bench.contract import GENERATE, Batches, BenchError, Cell, Kernel, Program, Settings, Weights
 
 NAME = "mxnet"
 DIST = answers.distribution("mxnet", "mxnet-cu112")
@@ -40,12 +40,28 @@ def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     of_device = precision.unsupported(cell)
     found = answers.precision(cell, "MXNet") or of_device or _mode(cell) or _sharding(cell)
+    found = found or _generation(cell)
     return found or answers.recompute(cell) or _recompute(cell)
 
 
 def _mode(cell: Cell) -> str | None:
     if cell.mode == "eager" and cell.format == "native":
         return "an exported symbol always runs as one cached graph: MXNet has no eager mode for it"
+    return None
+
+
+def _generation(cell: Cell) -> str | None:
+    if cell.workload != GENERATE or cell.precision == "fp32":
+        return None
+    if cell.precision == "bf16":
+        return (
+            "MXNet has no bfloat16 products of keys and values (batch_dot), so no cache of them:"
+            ' "dot only supports float32/float64 for CPU"'
+        )
+    if cell.precision == "int8" and cell.mode == "eager":
+        return "a quantised graph always runs as one cached graph: MXNet has no eager mode for it"
+    if cell.precision == "fp16":
+        return "this adapter generates in float32 on a GPU, not in fp16"
     return None
 
 
@@ -117,7 +133,7 @@ def build(cell: Cell, weights: Weights, batches: Batches) -> Program:
         model.collect_params().reset_ctx(context(cell))
     if cell.trains:
         return (parallel.Parallel if cell.world_size > 1 else Training)(cell, model, batches)
-    count = n_params(model)
+    count = models.n_params(model)
     model = prepared(cell, model, [place(cell, batch) for batch in batches.train])
     return Inference(cell, model, batches, n_params=count)
 
@@ -137,7 +153,7 @@ def load(cell: Cell, path: Path, batches: Batches) -> Program:
     # Not at export, where the fused graph would be written. int8 is fused when it is made; bf16
     # folds BatchNorm into weights that are rounded already: the tiny cnn was 0.13 off.
     fuse = cell.track == "tuned" and cell.precision == "fp32" and cell.device == "cpu"
-    return Inference(cell, model, batches, n_params=n_params(model), fuse=fuse)
+    return Inference(cell, model, batches, n_params=models.n_params(model), fuse=fuse)
 
 
 def gemm(cell: Cell, precision: str, n: int) -> Kernel | None:

@@ -38,3 +38,21 @@ def load_weights(block: HybridBlock, weights: Weights) -> None:
     values = fill(weights, LAYOUT, into={name: one.shape for name, one in own.items()})
     for name, value in values.items():
         own[name].set_data(mx.nd.array(value, dtype=value.dtype))
+
+
+def trained(block: HybridBlock) -> dict[str, Parameter]:
+    """By name; BatchNorm's running statistics are parameters without a gradient."""
+    return {k: v for k, v in block.collect_params().items() if v.grad_req != "null"}
+
+
+def n_params(block: HybridBlock) -> int:
+    """Trained numbers, of the arrays: a block that was read has no shapes."""
+    return sum(one.data().size for one in trained(block).values())
+
+
+def kept(block: HybridBlock) -> list[Parameter]:
+    """The frozen ones, which only adapters leave so."""
+    if not isinstance(block, Decoder):
+        return []
+    others = block.collect_params().values()
+    return [one for one in others if one.grad_req == "null" and not isinstance(one, Constant)]

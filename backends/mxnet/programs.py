@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from mxnet.kvstore import KVStore
 from mxnet.ndarray import NDArray
 
 from backends import answers, fed
-from backends.mxnet import feeds
+from backends.mxnet import feeds, models
 from backends.mxnet.optimizers import AGGREGATED, moments, optimizer
 from backends.mxnet.precision import DTYPES, context, dtype_name, loss_scale
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
@@ -39,12 +40,6 @@ def place(cell: Cell, batch: Batch) -> tuple[NDArray, ...]:
 def sample(cell: Cell, batch: Batch) -> tuple[tuple[NDArray, ...], NDArray]:
     """With the label."""
     return place(cell, batch), mx.nd.array(batch["label"], ctx=context(cell), dtype="float32")
-
-
-def n_params(block: HybridBlock) -> int:
-    """Trained numbers; BatchNorm's running statistics are parameters without a gradient."""
-    trained = [one for one in block.collect_params().values() if one.grad_req != "null"]
-    return sum(one.data().size for one in trained)  # a block that was read has no shapes
 
 
 class Inference(Program):
@@ -79,6 +74,10 @@ class Inference(Program):
         assert self.output is not None, "infer comes first"
         logits: np.ndarray = self.output.astype("float32").asnumpy()
         return logits
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in models.kept(self.model):
+            yield parameter.list_data()[0].asnumpy()
 
     def wait(self) -> None:
         mx.nd.waitall()
@@ -120,14 +119,14 @@ class Training(Inference):
     """The Trainer's kvstore, by name or made; Gluon's default, and unused on one context."""
 
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
-        super().__init__(cell, model, batches, n_params=n_params(model))
+        super().__init__(cell, model, batches, n_params=models.n_params(model))
         self.batches = feeds.endless(cell, batches, partial(sample, cell), where=context(cell))
         self.criterion = gluon.loss.SoftmaxCrossEntropyLoss()
         if cell.mode == "compiled":
             self.criterion.hybridize(**STATIC)
         aggregated, fp16 = AGGREGATED[cell.track], cell.precision == "fp16"
         self.trainer = gluon.Trainer(
-            model.collect_params(),
+            models.trained(model),
             optimizer(cell.optimizer, aggregated=aggregated),
             kvstore=self.store,
             update_on_kvstore=False if fp16 else None,  # or it would update before it looks
@@ -171,7 +170,7 @@ class Training(Inference):
         return facts
 
     def dtypes(self) -> Settings:
-        trained = [one for one in self.model.collect_params().values() if one.grad_req != "null"]
+        trained = models.trained(self.model).values()
         return answers.dtypes(
             parameters=(dtype_name(one.list_data()[0]) for one in trained),
             compute=self.computed,

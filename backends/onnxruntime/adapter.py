@@ -12,10 +12,10 @@ import onnx
 import onnxruntime as ort
 
 from backends import answers
-from backends.onnxruntime import files, models
+from backends.onnxruntime import blockwise, files, models
 from backends.onnxruntime.sessions import PROVIDERS, Bound, Inference, options, read_options
 from bench import contract
-from bench.contract import Batches, Cell, Kernel, Program, Settings, Weights
+from bench.contract import GENERATE, Batches, Cell, Kernel, Program, Settings, Weights
 
 NAME = "onnxruntime"
 DIST = answers.distribution("onnxruntime", "onnxruntime-gpu", "onnxruntime-rocm")
@@ -49,10 +49,31 @@ def unsupported(cell: Cell) -> str | None:
     """The first reason why the cell cannot be run, in words."""
     if cell.trains:
         return "ONNX Runtime's training package ended at 1.19.2; this package only infers"
+    if cell.workload == GENERATE and (found := _generation(cell)):
+        return found
     if cell.precision not in NUMPY_TYPES:
         return f"this adapter makes float32 and int8 files, not {cell.precision}"
     if cell.precision == "tf32" and cell.device != "cuda":
         return f"TF32 is a mode of NVIDIA's tensor cores; {cell.device} has none"
+    return None
+
+
+def _generation(cell: Cell) -> str | None:
+    if cell.device != "cpu" and cell.precision in NUMPY_TYPES:
+        return (
+            "its operator of attention over a cache, GroupQueryAttention, has no float32 kernel for"
+            f" {cell.device}, only for CPUs"
+        )
+    if cell.device == "cpu" and cell.precision in ("bf16", "fp16"):
+        return (
+            f"its provider for CPUs has no {cell.precision} matrix products (MatMul): a session"
+            " would cast each weight to float32 on the way"
+        )
+    if files.QUANTIZATION in cell.settings:
+        return (
+            f"{files.QUANTIZATION}=... is of files with whole tensors rounded; a decoder's weights"
+            f" are rounded in blocks ({blockwise.METHOD})"
+        )
     return None
 
 

@@ -23,6 +23,7 @@ from backends.onnxruntime import models
 from bench.contract import Batch, BenchError, Cell, Weights, inputs_of
 
 CACHE = "BENCH_MODEL_CACHE"
+QUANTIZATION = "quantization"
 INT8 = quantization.QuantType.QInt8
 METHODS = {"cnn": "static", "transformer": "dynamic"}
 
@@ -39,7 +40,7 @@ def method(cell: Cell) -> str:
     """How the cell's file is quantised: none, dynamic or static."""
     if cell.precision != "int8":
         return "none"
-    return cell.settings.get("quantization", METHODS[cell.model])
+    return cell.settings.get(QUANTIZATION, METHODS[cell.model])
 
 
 def feed(cell: Cell, batch: Batch) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: dict[str, onnx.TensorProto] = {}
 
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node with one output, and return that output's name."""
+    def op(self, kind: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
+        """Append a node, and return its first output's name. outputs: the names of further ones."""
         output = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        made = helper.make_node(kind, inputs, [output, *outputs], name=output, **attributes)
+        self.nodes.append(made)
         return output
 
     def constant(self, name: str, value: np.ndarray) -> str:
@@ -57,10 +59,22 @@ class Graph:
         scale, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
         return self.op("LayerNormalization", x, scale, bias, axis=-1, epsilon=eps)
 
-    def dense(self, x: str, name: str) -> str:
+    def product(self, x: str, *names: str) -> str:
+        """[..., in] -> [..., out]: several layers' outputs side by side."""
+        parts = [self.weights[f"{name}.weight"] for name in names]
+        return self.multiply(x, "+".join(names), np.concatenate(parts) if parts[1:] else parts[0])
+
+    def multiply(self, x: str, name: str, weight: np.ndarray) -> str:
         """[..., in] -> [..., out]; MatMul wants the weight as (in, out)."""
-        weight = self.constant(f"{name}.weight.T", self.weights[f"{name}.weight"].T)
-        return self.op("Add", self.op("MatMul", x, weight), self.weight(f"{name}.bias"))
+        return self.op("MatMul", x, self.constant(f"{name}.weight.T", weight.T))
+
+    def head(self, x: str, name: str) -> str:
+        """[B, in] -> [B, out] by a table of embeddings, which is not copied."""
+        return self.op("Gemm", x, self.weight(f"{name}.weight"), transB=1)
+
+    def dense(self, x: str, name: str) -> str:
+        """[..., in] -> [..., out]."""
+        return self.op("Add", self.product(x, name), self.weight(f"{name}.bias"))
 
     def last(self, x: str, name: str) -> str:
         """A dense layer on a matrix: [B, in] -> [B, out]."""
