@@ -17,6 +17,26 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias_attr=False)
 
 
+class LoraLinear(nn.Linear):
+    """A frozen layer with a trained adapter beside it (LoRA), as PaddleNLP has it; [..., in] ->
+    [..., out].
+    """
+
+    def __init__(self, dims: DecoderDims, outputs: int) -> None:
+        super().__init__(dims.width, outputs, bias_attr=False)
+        self.scale = dims.lora_scale
+        self.lora_A = dense(dims.width, dims.lora_rank)
+        self.lora_B = dense(dims.lora_rank, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.lora_B(self.lora_A(x)) * self.scale
+
+
+def projection(dims: DecoderDims, outputs: int) -> nn.Linear:
+    """[B, S, W] -> [B, S, outputs], with an adapter where the dims have one."""
+    return LoraLinear(dims, outputs) if dims.lora_rank else dense(dims.width, outputs)
+
+
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions on [B, S, heads, width of a head]; cosines and sines [S, 1, width]."""
     first, second = paddle.chunk(x, 2, axis=-1)
@@ -35,7 +55,7 @@ class RMSNorm(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.astype("float32")
-        size = paddle.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        size = paddle.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (size * wide).astype(x.dtype) * self.weight
 
 
@@ -46,10 +66,10 @@ class Attention(nn.Layer):
         super().__init__()
         shared = dims.kv_heads * dims.head_width
         self.head_width = dims.head_width
-        self.q_proj = dense(dims.width, dims.width)
-        self.k_proj = dense(dims.width, shared)
-        self.v_proj = dense(dims.width, shared)
-        self.o_proj = dense(dims.width, dims.width)
+        self.q_proj = projection(dims, dims.width)
+        self.k_proj = projection(dims, shared)
+        self.v_proj = projection(dims, shared)
+        self.o_proj = projection(dims, dims.width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         # [B, S, heads, head]: Paddle's own order, unlike PyTorch's. A 0 keeps that dimension.
@@ -58,7 +78,7 @@ class Attention(nn.Layer):
         key = turn(self.k_proj(x).reshape(shape), cos, sin)
         value = self.v_proj(x).reshape(shape)
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.o_proj(out.flatten(2))
+        return self.o_proj(out.reshape([0, 0, -1]))
 
 
 class Mlp(nn.Layer):
@@ -114,6 +134,9 @@ class Decoder(nn.Layer):
     def __init__(self, dims: DecoderDims) -> None:
         super().__init__()
         self.model = Model(dims)
+        if dims.lora_rank:  # as PaddleNLP's mark_only_lora_as_trainable
+            for name, parameter in self.named_parameters():
+                parameter.stop_gradient = ".lora_" not in name
 
     def forward(self, ids: Tensor) -> Tensor:
         return paddle.matmul(self.model(ids), self.model.embed_tokens.weight, transpose_y=True)
