@@ -143,6 +143,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.paddle.adapter",
             python="3.11",
             capabilities="backends.paddle.capabilities",
+            generates="backends.paddle.generation",
             rank_env="PADDLE_TRAINER_ID",
             locks=("cpu",),
             unlocked={

@@ -5,12 +5,23 @@ Attributes carry the canonical weight names.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from backends.rotary import tables
 from bench.dims import DecoderDims
+
+
+class Past(Protocol):
+    """One layer's keys and values of the tokens before: a cache (backends/paddle/generation.py)."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Takes those of the tokens at hand, [B, S, heads or kv_heads, width of a head], into the
+        cache; the queries' attention to all of it, in their shape.
+        """
 
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
@@ -71,13 +82,16 @@ class Attention(nn.Layer):
         self.v_proj = projection(dims, shared)
         self.o_proj = projection(dims, dims.width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None = None) -> Tensor:
         # [B, S, heads, head]: Paddle's own order, unlike PyTorch's. A 0 keeps that dimension.
         shape = [0, 0, -1, self.head_width]
         query = turn(self.q_proj(x).reshape(shape), cos, sin)
         key = turn(self.k_proj(x).reshape(shape), cos, sin)
         value = self.v_proj(x).reshape(shape)
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if past is None:
+            out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            out = past.attend(query, key, value)
         return self.o_proj(out.reshape([0, 0, -1]))
 
 
@@ -104,8 +118,8 @@ class DecoderLayer(nn.Layer):
         self.post_attention_layernorm = RMSNorm(dims)
         self.mlp = Mlp(dims)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
