@@ -142,6 +142,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "paddle": Entry(
             "backends.paddle.adapter",
             capabilities="backends.paddle.capabilities",
+            generates="backends.paddle.generation",
             rank_env="PADDLE_TRAINER_ID",
             locks=("cpu",),
             unlocked={

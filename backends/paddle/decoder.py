@@ -5,6 +5,8 @@ Attributes carry the canonical weight names.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -13,8 +15,37 @@ from backends.rotary import tables
 from bench.dims import DecoderDims
 
 
+class Past(Protocol):
+    """One layer's keys and values of the tokens before: a cache (backends/paddle/generation.py)."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Takes those of the tokens at hand, [B, S, heads or kv_heads, width of a head], into the
+        cache; the queries' attention to all of it, in their shape.
+        """
+
+
 def dense(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias_attr=False)
+
+
+class LoraLinear(nn.Linear):
+    """A frozen layer with a trained adapter beside it (LoRA), as PaddleNLP has it; [..., in] ->
+    [..., out].
+    """
+
+    def __init__(self, dims: DecoderDims, outputs: int) -> None:
+        super().__init__(dims.width, outputs, bias_attr=False)
+        self.scale = dims.lora_scale
+        self.lora_A = dense(dims.width, dims.lora_rank)
+        self.lora_B = dense(dims.lora_rank, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.lora_B(self.lora_A(x)) * self.scale
+
+
+def projection(dims: DecoderDims, outputs: int) -> nn.Linear:
+    """[B, S, W] -> [B, S, outputs], with an adapter where the dims have one."""
+    return LoraLinear(dims, outputs) if dims.lora_rank else dense(dims.width, outputs)
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -35,7 +66,7 @@ class RMSNorm(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.astype("float32")
-        size = paddle.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        size = paddle.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (size * wide).astype(x.dtype) * self.weight
 
 
@@ -46,19 +77,22 @@ class Attention(nn.Layer):
         super().__init__()
         shared = dims.kv_heads * dims.head_width
         self.head_width = dims.head_width
-        self.q_proj = dense(dims.width, dims.width)
-        self.k_proj = dense(dims.width, shared)
-        self.v_proj = dense(dims.width, shared)
-        self.o_proj = dense(dims.width, dims.width)
+        self.q_proj = projection(dims, dims.width)
+        self.k_proj = projection(dims, shared)
+        self.v_proj = projection(dims, shared)
+        self.o_proj = projection(dims, dims.width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None = None) -> Tensor:
         # [B, S, heads, head]: Paddle's own order, unlike PyTorch's. A 0 keeps that dimension.
         shape = [0, 0, -1, self.head_width]
         query = turn(self.q_proj(x).reshape(shape), cos, sin)
         key = turn(self.k_proj(x).reshape(shape), cos, sin)
         value = self.v_proj(x).reshape(shape)
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.o_proj(out.flatten(2))
+        if past is None:
+            out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            out = past.attend(query, key, value)
+        return self.o_proj(out.reshape([0, 0, -1]))
 
 
 class Mlp(nn.Layer):
@@ -84,8 +118,8 @@ class DecoderLayer(nn.Layer):
         self.post_attention_layernorm = RMSNorm(dims)
         self.mlp = Mlp(dims)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -114,6 +148,9 @@ class Decoder(nn.Layer):
     def __init__(self, dims: DecoderDims) -> None:
         super().__init__()
         self.model = Model(dims)
+        if dims.lora_rank:  # as PaddleNLP's mark_only_lora_as_trainable
+            for name, parameter in self.named_parameters():
+                parameter.stop_gradient = ".lora_" not in name
 
     def forward(self, ids: Tensor) -> Tensor:
         return paddle.matmul(self.model(ids), self.model.embed_tokens.weight, transpose_y=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paddle import nn
+from paddle import Tensor, nn
 
 from backends.layouts import Layout, fill
 from backends.paddle.cnn import Cnn
@@ -16,10 +16,8 @@ from backends.paddle.encoder import Encoder
 from bench.contract import Weights
 from bench.dims import CnnDims, DecoderDims, Dims, EncoderDims
 
-LAYOUT = Layout(
-    dense=(1, 0),
-    names={"norm": {"running_mean": "_mean", "running_var": "_variance"}},
-)
+RUNNING = {"running_mean": "_mean", "running_var": "_variance"}
+LAYOUT = Layout(dense=(1, 0), names={"norm": RUNNING})
 
 
 KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decoder}
@@ -28,6 +26,21 @@ KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decod
 def make(dims: Dims) -> nn.Layer:
     made: nn.Layer = KINDS[type(dims)](dims)
     return made
+
+
+def trained(model: nn.Layer) -> list[Tensor]:
+    """All but frozen parameters, and BatchNorm's running values, which Paddle counts among them."""
+    return [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+
+
+def kept(model: nn.Layer) -> list[Tensor]:
+    """The frozen ones."""
+    running = tuple(RUNNING.values())
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.stop_gradient and not name.endswith(running)
+    ]
 
 
 def load_weights(model: nn.Layer, weights: Weights) -> None:

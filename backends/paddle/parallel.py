@@ -16,6 +16,7 @@ from paddle.distributed import fleet
 from paddle.jit.dy2static.program_translator import StaticFunction
 
 from backends import answers
+from backends.paddle import models
 from backends.paddle.programs import Training
 from backends.ranks import replicas, share, synchronised
 from bench.contract import Batches, Cell, Kernel, Settings
@@ -111,5 +112,5 @@ class Parallel(Training):
             facts["communication"] = distributed.get_backend().lower()
             # After the first step a moment lies here, or with another process.
             here = sum("moment1" in name for name in self.optimizer.state_dict())
-            facts["sharded"] = len(self.model.parameters()) - here if here else 0
+            facts["sharded"] = len(models.trained(self.model)) - here if here else 0
         return facts

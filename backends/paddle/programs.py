@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
 from backends import answers, fed
-from backends.paddle import attention, feeds, recompute
+from backends.paddle import attention, feeds, models, recompute
 from backends.paddle.devices import DTYPES, autocast, synchronize, tf32
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Optimizer, Program, Settings
 
@@ -34,8 +34,8 @@ def sample(cell: Cell, batch: Batch) -> tuple[list[Tensor], Tensor]:
 
 
 def trainable(model: nn.Layer) -> int:
-    """Elements of the parameters; Paddle counts BatchNorm's running values among them."""
-    return sum(int(value.size) for value in model.parameters() if not value.stop_gradient)
+    """Elements of the trained parameters."""
+    return sum(int(value.size) for value in models.trained(model))
 
 
 class Inference(Program):
@@ -61,6 +61,10 @@ class Inference(Program):
     def logits(self) -> np.ndarray:
         assert self.output is not None, "infer comes first"
         return self.output.astype("float32").numpy()
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in models.kept(self.model):
+            yield parameter.numpy()
 
     def wait(self) -> None:
         synchronize(self.cell)
@@ -140,7 +144,7 @@ class Training(Inference):
         return {**facts, **self.dtypes()}
 
     def dtypes(self) -> Settings:
-        parameters = [one for one in self.model.parameters() if not one.stop_gradient]
+        parameters = models.trained(self.model)
         # Beside the moments there are powers of the betas, and perhaps a rate.
         state = self.optimizer.state_dict().items()
         return answers.dtypes(
@@ -155,7 +159,7 @@ def optimizer(asked: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:
     """Paddle's own optimizer; a plain number as Momentum's ``weight_decay`` is L2's."""
     common: dict[str, Any] = {
         "learning_rate": asked.lr,
-        "parameters": model.parameters(),
+        "parameters": models.trained(model),
         "weight_decay": asked.weight_decay,
     }
     if asked.name == "sgd":

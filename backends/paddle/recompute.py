@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
 
 from backends import answers
+from backends.paddle import models
 from backends.paddle.cnn import BasicBlock, Bottleneck
 from backends.paddle.decoder import DecoderLayer
 from backends.paddle.encoder import EncoderLayer
@@ -38,12 +39,14 @@ def apply(cell: Cell, model: nn.Layer) -> None:
     """Where the cell asks for it.
 
     With re-entrance, Paddle's default: without it the cnn keeps a third more. But DataParallel
-    finds no gradients in a backward pass within another one.
+    finds no gradients in a backward pass within another one; and no block has any whose input needs
+    none, as the first behind frozen embeddings, whatever it trains itself.
     """
     if cell.settings.get("recompute") == "on":
+        reentrant = cell.world_size == 1 and not models.kept(model)
         for block in model.sublayers():
             if isinstance(block, BLOCKS):
-                how = {"use_reentrant": cell.world_size == 1}
+                how = {"use_reentrant": reentrant}
                 block.forward = partial(twice, block, block.forward, how)
 
 
