@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +13,7 @@ from mindspore.experimental import optim
 
 from backends import answers
 from backends.attention import COMPOSED
-from backends.mindspore import precision, recompute
+from backends.mindspore import models, precision, recompute
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -49,6 +49,10 @@ class Inference(Program):
         assert self.output is not None, "infer comes first"
         logits: np.ndarray = self.output.asnumpy()
         return logits.astype(np.float32)
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in models.kept(self.model):
+            yield parameter.asnumpy()
 
     def wait(self) -> None:
         precision.synchronize(self.cell, self.output)
