@@ -163,6 +163,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             "backends.mindspore.adapter",
             python="3.11",
             capabilities="backends.mindspore.capabilities",
+            generates="backends.mindspore.generation",
             rank_env="RANK_ID",
             locks=("cpu",),
             unlocked={"cuda": "mindspore-gpu ended at 1.10.0 on the package index"},

@@ -13,6 +13,17 @@ from backends.mindspore.encoder import MASKED
 from backends.rotary import tables
 from bench.dims import DecoderDims
 
+Places = tuple[Tensor, Tensor, Tensor]
+"""Of the tokens at hand: cosines and sines of the rotary angles [S, width of a head], and what is
+added to the scores to hide keys, [S, keys]."""
+
+
+def places(dims: DecoderDims) -> Places:
+    """Of a whole sequence: each token sees those up to itself."""
+    future = np.triu(np.full((dims.sequence,) * 2, MASKED, np.float32), k=1)
+    cos, sin = (Tensor(one) for one in tables(dims, dims.sequence))
+    return cos, sin, Tensor(future)
+
 
 def dense(inputs: int, outputs: int) -> nn.Dense:
     return nn.Dense(inputs, outputs, has_bias=False)
@@ -66,7 +77,10 @@ def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Cell):
-    """Causal grouped-query attention; [B, S, W] -> [B, S, W]."""
+    """Causal grouped-query attention; [B, S, W] -> [B, S, W].
+
+    past: of its keys and values a cache (backends/mindspore/generation.py), or None.
+    """
 
     def __init__(self, dims: DecoderDims) -> None:
         super().__init__()
@@ -77,8 +91,8 @@ class Attention(nn.Cell):
         self.k_proj = projection(dims, shared)
         self.v_proj = projection(dims, shared)
         self.o_proj = projection(dims, dims.width)
-        self.cos, self.sin = (Tensor(one) for one in tables(dims, dims.sequence))
-        self.future = Tensor(np.triu(np.full((dims.sequence,) * 2, MASKED, np.float32), k=1))
+        self.places = places(dims)
+        self.past: nn.Cell | None = None
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.mix = ops.BatchMatMul()
 
@@ -96,11 +110,13 @@ class Attention(nn.Cell):
         hidden = ops.tile(hidden.astype(rows.dtype), (rows.shape[0] // hidden.shape[0], 1))
         return ops.softmax(rows + hidden, -1).reshape(scores.shape)
 
-    def construct(self, x: Tensor) -> Tensor:
-        cos, sin, hidden = self.cos, self.sin, self.future
+    def construct(self, x: Tensor, at: Places | None = None, rows: Tensor | None = None) -> Tensor:
+        cos, sin, hidden = self.places if at is None else at
         query = turn(self.split(self.q_proj(x), self.heads), cos, sin) * self.scale
         key = turn(self.split(self.k_proj(x), self.kv_heads), cos, sin)
         value = self.split(self.v_proj(x), self.kv_heads)
+        if self.past is not None:
+            key, value = self.past(key, value, rows)
         # Heads that share keys are further queries of them: so no key is repeated.
         rows = query.shape[2] * self.heads // self.kv_heads
         together = query.reshape(-1, self.kv_heads, rows, self.size)
@@ -132,8 +148,8 @@ class DecoderLayer(nn.Cell):
         self.post_attention_layernorm = RMSNorm(dims)
         self.mlp = Mlp(dims)
 
-    def construct(self, x: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x))
+    def construct(self, x: Tensor, at: Places | None = None, rows: Tensor | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), at, rows)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
