@@ -14,15 +14,16 @@ from backends.rotary import tables
 from bench.dims import DecoderDims
 
 Places = tuple[Tensor, Tensor, Tensor]
-"""Of the tokens at hand: cosines and sines of the rotary angles [S, width of a head], and what is
-added to the scores to hide keys, [S, keys]."""
+"""Of S tokens: cosines and sines of the rotary angles [S, width of a head], as ``turn`` has them,
+and what is added to the scores to hide keys, [S, keys]."""
 
 
-def places(dims: DecoderDims) -> Places:
-    """Of a whole sequence: each token sees those up to itself."""
-    future = np.triu(np.full((dims.sequence,) * 2, MASKED, np.float32), k=1)
-    cos, sin = (Tensor(one) for one in tables(dims, dims.sequence))
-    return cos, sin, Tensor(future)
+def places(dims: DecoderDims, length: int) -> Places:
+    """Of the first ``length`` tokens, each of which sees those up to itself."""
+    future = np.triu(np.full((length, length), MASKED, np.float32), k=1)
+    cos, sin = tables(dims, length)
+    sin[:, : dims.head_width // 2] *= -1
+    return Tensor(cos), Tensor(sin), Tensor(future)
 
 
 def dense(inputs: int, outputs: int) -> nn.Dense:
@@ -68,12 +69,14 @@ class RMSNorm(nn.Cell):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on [B, heads, S, width of a head], of angles [S, width of a head]."""
+    """Rotary positions on [B, heads, S, width of a head], of angles [S, width of a head]; the
+    first half of the sines is negative.
+    """
     first, second = ops.split(x, x.shape[3] // 2, -1)
-    turned = ops.cat((-second, first), -1)
-    copies = (x.shape[0], x.shape[1], 1, 1)  # of equal shapes products are 10 times as fast
-    cos, sin = (ops.tile(one.astype(x.dtype), copies) for one in (cos, sin))
-    return x * cos + turned * sin
+    if x.shape[2] > 1:  # of equal shapes products are 10 times as fast; one token's are small
+        copies = (x.shape[0], x.shape[1], 1, 1)
+        cos, sin = ops.tile(cos, copies), ops.tile(sin, copies)
+    return x * cos.astype(x.dtype) + ops.cat((second, first), -1) * sin.astype(x.dtype)
 
 
 class Attention(nn.Cell):
@@ -91,7 +94,7 @@ class Attention(nn.Cell):
         self.k_proj = projection(dims, shared)
         self.v_proj = projection(dims, shared)
         self.o_proj = projection(dims, dims.width)
-        self.places = places(dims)
+        self.places = places(dims, dims.sequence)
         self.past: nn.Cell | None = None
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.mix = ops.BatchMatMul()
@@ -107,7 +110,9 @@ class Attention(nn.Cell):
         and softmax's gradient twice as long.
         """
         rows = scores.reshape(-1, scores.shape[3])
-        hidden = ops.tile(hidden.astype(rows.dtype), (rows.shape[0] // hidden.shape[0], 1))
+        hidden = hidden.astype(rows.dtype)
+        if hidden.shape[0] > 1:
+            hidden = ops.tile(hidden, (rows.shape[0] // hidden.shape[0], 1))
         return ops.softmax(rows + hidden, -1).reshape(scores.shape)
 
     def construct(self, x: Tensor, at: Places | None = None, rows: Tensor | None = None) -> Tensor:

@@ -13,8 +13,6 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from backends.mindspore import models, precision
 from backends.mindspore.decoder import Decoder, places
-from backends.mindspore.encoder import MASKED
-from backends.rotary import tables
 from bench import generation
 from bench.contract import Cell, Settings, Weights
 from bench.dims import DecoderDims
@@ -54,23 +52,21 @@ class Cached(nn.Cell):
 
     def __init__(self, decoder: Decoder, dims: DecoderDims, *, batch: int, room: int) -> None:
         super().__init__()
+        shape = (batch, dims.kv_heads, room, dims.head_width)
+        for layer in decoder.model.layers:
+            layer.self_attn.past = LayerCache(shape, decoder.model.norm.weight.dtype)
+        # Only now: this names all parameters by their paths, and in a graph no two may be alike.
         self.model, self.head = decoder.model, decoder.head
-        self.room = room
-        self.cos, self.sin = (Tensor(one) for one in tables(dims, room))
-        self.prompts = places(dims)
-        self.every = Tensor(np.arange(room, dtype=np.int32))
+        self.every = places(dims, room)
+        self.prompts = places(dims, room - NEW_TOKENS)
         self.starts = Tensor(np.arange(batch * dims.kv_heads, dtype=np.int32)[:, None] * room)
-        dtype = decoder.model.norm.weight.dtype
-        for layer in self.model.layers:
-            shape = (batch, dims.kv_heads, room, dims.head_width)
-            layer.self_attn.past = LayerCache(shape, dtype)
 
     def construct(self, ids: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         rows = (self.starts + at).reshape(-1)
         known = self.prompts
         if ids.shape[1] == 1:
-            hidden = (self.every > at).astype(ms.float32) * MASKED
-            known = (self.cos[at], self.sin[at], hidden.reshape(1, self.room))
+            cos, sin, hidden = self.every
+            known = (cos[at], sin[at], hidden[at])
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             x = layer(x, known, rows)
