@@ -38,11 +38,12 @@ class LayerCache(nn.Cell):
         self.update = ops.ScatterUpdate()
 
     def construct(self, key: Tensor, value: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        keys = self.update(self.key, rows, key.reshape(-1, self.shape[3]))
-        values = self.update(self.value, rows, value.reshape(-1, self.shape[3]))
+        # Statements: a graph leaves an update out whose result has a name, but is not used.
+        self.update(self.key, rows, key.reshape(-1, self.shape[3]))
+        self.update(self.value, rows, value.reshape(-1, self.shape[3]))
         if key.shape[2] > 1:
             return key, value
-        return keys.reshape(self.shape), values.reshape(self.shape)
+        return self.key.reshape(self.shape), self.value.reshape(self.shape)
 
 
 class Cached(nn.Cell):
