@@ -162,6 +162,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
         "mindspore": Entry(
             "backends.mindspore.adapter",
             capabilities="backends.mindspore.capabilities",
+            generates="backends.mindspore.generation",
             rank_env="RANK_ID",
             locks=("cpu",),
             unlocked={"cuda": "mindspore-gpu ended at 1.10.0 on the package index"},

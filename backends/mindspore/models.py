@@ -26,6 +26,7 @@ LAYOUT = Layout(
     }
 )
 
+STATISTICS = ("moving_mean", "moving_variance")
 
 KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decoder}
 
@@ -33,6 +34,11 @@ KINDS: dict[type, Any] = {CnnDims: Cnn, EncoderDims: Encoder, DecoderDims: Decod
 def make(dims: Dims) -> nn.Cell:
     made: nn.Cell = KINDS[type(dims)](dims)
     return made
+
+
+def kept(model: nn.Cell) -> list[Parameter]:
+    """The frozen ones; BatchNorm's running statistics are no more trained, but they change."""
+    return [one for one in model.untrainable_params() if not one.name.endswith(STATISTICS)]
 
 
 def load_weights(model: nn.Cell, weights: Weights) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import mindspore as ms
 import numpy as np
@@ -12,7 +12,7 @@ from mindspore.experimental import optim
 
 from backends import answers, fed
 from backends.attention import COMPOSED
-from backends.mindspore import feeds, precision, recompute
+from backends.mindspore import feeds, models, precision, recompute
 from backends.mindspore.steps import step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
 
@@ -52,6 +52,10 @@ class Inference(Program):
         assert self.output is not None, "infer comes first"
         logits: np.ndarray = self.output.asnumpy()
         return logits.astype(np.float32)
+
+    def frozen(self) -> Iterator[np.ndarray]:
+        for parameter in models.kept(self.model):
+            yield parameter.asnumpy()
 
     def wait(self) -> None:
         precision.synchronize(self.cell, self.output)
