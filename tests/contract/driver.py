@@ -331,13 +331,13 @@ def generate(task: Task) -> dict[str, Any]:
     rounds = []
     for _ in range(2):
         program.prefill()
-        chosen = [program.tokens().tolist()]
+        chosen = [program.tokens()]
         first = program.logits()
         for _ in range(NEW_TOKENS - 1):
             program.decode()
-            chosen.append(program.tokens().tolist())
+            chosen.append(program.tokens())
         program.wait()
-        rounds.append(chosen)
+        rounds.append(np.stack(chosen).tolist())  # only now: none may be a view of the next
     return {
         "rounds": rounds,
         "logits": summary(first),
