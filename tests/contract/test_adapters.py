@@ -53,9 +53,6 @@ ATTENTION = {**FLASH, **COMPOSED, "jax": "xla", "keras": "xla", "paddle": "math"
 FEEDS = ("cnn", "transformer")
 """Images, and several inputs; a decoder's samples are like these."""
 
-OWN_GRAPHS = ("mindspore",)
-"""It dropped an update of the cache whose result only another graph used."""
-
 PROMPTS = 8
 """As many as the reference has answers for."""
 
@@ -141,9 +138,8 @@ def questions(backend: str, folder: Path) -> dict[str, Question]:
             pipeline = cell(backend, model, settings={INPUT: PIPELINE})
             found[f"fed {model}"] = Question("fed", pipeline, folder)
     if BACKENDS[backend].generates:
-        for mode in serving_modes(backend):
-            served = cell(backend, "decoder", workload=GENERATE, batch=PROMPTS, mode=mode)
-            found[f"{GENERATE} {mode}"] = Question("generate", served, folder)
+        served = cell(backend, "decoder", workload=GENERATE, batch=PROMPTS)
+        found[GENERATE] = Question("generate", served, folder)
     for written in BACKENDS[backend].formats:
         for model in OF_TORCH.get(backend, MODELS):
             name = f"{written} {model}"
@@ -237,21 +233,12 @@ def test_the_frameworks_own_input_pipeline_brings_the_same_batches(
     assert found["alive"] == [], "close keeps these alive"
 
 
-def serving_modes(backend: str) -> tuple[str, ...]:
-    """The usual one; and a graph of their own where it is not, which may leave the cache alone."""
-    entry = BACKENDS[backend]
-    graphs = ("compiled",) if backend in OWN_GRAPHS else ()
-    return tuple(dict.fromkeys((entry.modes[0], *graphs))) if entry.generates else ()
-
-
-@pytest.mark.parametrize(
-    ("backend", "mode"), [of(name, mode) for name in selected() for mode in serving_modes(name)]
-)
-def test_generating(asked: Asked, backend: str, mode: str) -> None:
+@pytest.mark.parametrize("backend", [of(name) for name in selected() if BACKENDS[name].generates])
+def test_generating(asked: Asked, backend: str) -> None:
     """Token by token what the reference says, again after a second start, from a cache without a
     spare byte.
     """
-    found = asked(backend, f"{GENERATE} {mode}")
+    found = asked(backend, GENERATE)
     answers = Answers.read(prepare.ensure("decoder", "tiny").trace).of(PROMPTS)
     expected = answers.tokens.T.tolist()
     assert found["rounds"] == [expected, expected]
