@@ -50,8 +50,9 @@ COMPOSED = dict.fromkeys(("tensorflow", "mxnet", "mindspore"), "composed")
 ATTENTION = {**FLASH, **COMPOSED, "jax": "xla", "keras": "xla", "paddle": "math"}
 """What computes it on a CPU. The keras environment's engine is JAX unless a cell asks otherwise."""
 
-FEEDS = ("cnn", "transformer")
-"""Images, and several inputs; a decoder's samples are like these."""
+FED = [name for name in BACKENDS if INPUT in BACKENDS[name].settings]
+FEEDS = {name: MODELS[place % 2] for place, name in enumerate(FED)}
+"""Images or several inputs, by turns: of each framework one, for the samples are the same to it."""
 
 PROMPTS = 8
 """As many as the reference has answers for."""
@@ -133,10 +134,9 @@ def questions(backend: str, folder: Path) -> dict[str, Question]:
     found = {"describe": Question("describe", plain, folder, cells={**cells, **on_gpu})}
     for model in TRAINED:
         found[model] = Question("train", cell(backend, model), folder)
-    if INPUT in BACKENDS[backend].settings:
-        for model in FEEDS:
-            pipeline = cell(backend, model, settings={INPUT: PIPELINE})
-            found[f"fed {model}"] = Question("fed", pipeline, folder)
+    if model := FEEDS.get(backend):
+        pipeline = cell(backend, model, settings={INPUT: PIPELINE})
+        found[f"fed {model}"] = Question("fed", pipeline, folder)
     if BACKENDS[backend].generates:
         served = cell(backend, "decoder", workload=GENERATE, batch=PROMPTS)
         found[GENERATE] = Question("generate", served, folder)
@@ -219,7 +219,7 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "model"),
-    [of(name, model) for name in selected() if INPUT in BACKENDS[name].settings for model in FEEDS],
+    [of(name, FEEDS[name]) for name in selected() if name in FEEDS],
 )
 def test_the_frameworks_own_input_pipeline_brings_the_same_batches(
     asked: Asked, backend: str, model: str

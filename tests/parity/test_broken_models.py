@@ -54,6 +54,7 @@ def broken(request, tmp_path_factory) -> tuple[str, dict[str, dict]]:
     done = bench(
         "--workload",
         request.param,
+        *(("--batch", "8") if request.param == "generate" else ()),  # all the reference's prompts
         "--setting",
         "break=" + ",".join(BROKEN[request.param]),
         "--out",
