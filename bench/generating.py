@@ -16,7 +16,7 @@ from bench import clock, generation, safetensors
 from bench.contract import Batches, Cell, ParityError, Program
 from bench.dims import DecoderDims
 from bench.figures import Tokens
-from bench.generation import NEW_TOKENS, Answers, Generation
+from bench.generation import NEW_TOKENS, Answers, Generating, Generation
 from bench.session import Session
 from workloads import flops
 
@@ -80,9 +80,9 @@ class Generator(Session):
         self.row["flops_per_sample"] = flops.per_generation(dims, NEW_TOKENS)
 
     def _build(self, cell: Cell, _batches: Batches) -> Program:
-        module: Any = importlib.import_module(self.job.capabilities)
-        made: Program = module.start(cell, safetensors.read(self.job.weights), self.prompts)
-        return made
+        found: Any = importlib.import_module(self.job.capabilities)
+        module: Generating = found
+        return module.start(cell, safetensors.read(self.job.weights), self.prompts)
 
     def _work(self) -> None:
         before = time.perf_counter_ns()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,34 +34,34 @@ class Cache:
     itemsize: int
 
 
-class Generation(Program):
+class Generation(Program, ABC):
     """A decoder with a cache of keys and values, which is allocated once, at its full length.
 
     All prompts are equally long. ``prefill`` and ``decode`` may only enqueue.
     """
 
+    @abstractmethod
     def prefill(self) -> None:
         """Forget what was generated; run all prompts at once, and choose each one's next token.
 
         The head is applied to the last position only.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self) -> None:
         """Run the tokens that were chosen last, and choose the next; NEW_TOKENS - 1 times."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens(self) -> np.ndarray:
         """The tokens chosen last, whole numbers [B], on the host (waits)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self) -> np.ndarray:
         """Those that they were chosen by, float32 [B, vocab], on the host (waits)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cache(self) -> Cache:
         """Keys and values as they are allocated, of all prompts and layers."""
-        raise NotImplementedError
 
 
 class Generating(Protocol):

@@ -6,7 +6,6 @@ of each.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from backends.torch import models
 from backends.torch.decoder import Decoder, rotation
 from backends.torch.placing import device
-from backends.torch.programs import DTYPES, compiled, synchronize
+from backends.torch.programs import DTYPES, compiled, release, synchronize
 from bench import generation
 from bench.contract import Cell, Settings, Weights
 from bench.dims import DecoderDims
@@ -124,11 +123,7 @@ class Generation(generation.Generation):
     def close(self) -> None:
         cell = self.cell
         self.__dict__.clear()
-        if cell.mode == "compiled":
-            torch.compiler.reset()  # compiled code keeps its model alive
-        gc.collect()
-        if device(cell).type == "cuda":
-            torch.cuda.empty_cache()
+        release(cell)
 
     def facts(self) -> Settings:
         if not self.__dict__:

@@ -50,6 +50,15 @@ def compiled(cell: Cell, model: nn.Module) -> nn.Module:
     return torch.compile(model, dynamic=False, options=cuda_graphs.options(cell))
 
 
+def release(cell: Cell) -> None:
+    """Give back the memory of a program that has let go of all that it held."""
+    if cell.mode == "compiled":
+        torch.compiler.reset()  # compiled code keeps its model alive
+    gc.collect()
+    if device(cell).type == "cuda":
+        torch.cuda.empty_cache()
+
+
 class Inference(Program):
     """Forward passes of ``model`` over batches that lie on the device already.
 
@@ -85,11 +94,7 @@ class Inference(Program):
     def close(self) -> None:
         cell = self.cell
         self.__dict__.clear()
-        if cell.mode == "compiled":
-            torch.compiler.reset()  # compiled code keeps its model alive
-        gc.collect()
-        if device(cell).type == "cuda":
-            torch.cuda.empty_cache()
+        release(cell)
 
     def facts(self) -> Settings:
         if not self.__dict__:

@@ -53,6 +53,9 @@ class Spoken(Generation):
     def logits(self) -> np.ndarray:
         return logits_for(self.tokens()) * (1 + self.off)
 
+    def cache(self) -> generation.Cache:
+        return generation.Cache(nbytes=4, itemsize=4)
+
 
 def served(precision: str = "fp32") -> Cell:
     return replace(cell(), workload="generate", precision=precision)
