@@ -213,6 +213,18 @@ class Program:
         """Element by element the largest of all processes' values: they have to count alike."""
         return list(values)
 
+    def optimizer_bytes(self) -> int | None:
+        """Of what the optimizer keeps of every parameter between steps, on one device; numbers that
+        are kept once, as a counter of steps, are left out. None: it keeps nothing yet, or no word.
+        """
+        return None
+
+    def device_bytes(self) -> int | None:
+        """In use on the device now, by the framework's own count; None on a CPU, and where the
+        framework does not count.
+        """
+        return None
+
     def facts(self) -> Settings:
         """What holds for this program, read from its objects: layout, compiler, optimizer.
 

@@ -8,6 +8,7 @@ PSS (``smaps_rollup``) divides shared pages among their users, so that a tree ca
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def peak_bytes(pid: int | str = "self") -> int:
 def reset_peak() -> None:
     """Set this process's VmHWM back to what is resident now (proc(5), clear_refs)."""
     (PROC / "self/clear_refs").write_text("5")
+
+
+def give_back() -> bool:
+    """Give all memory that the C library keeps free back to the kernel; False where it cannot.
+
+    glibc's malloc_trim(3) does, whatever its tunables keep.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
+    trim(ctypes.c_size_t(0))
+    return True
 
 
 def available_bytes() -> int:

@@ -6,16 +6,16 @@ Each table stands between two comments, ``<!-- NAME -->`` and ``<!-- /NAME -->``
 from __future__ import annotations
 
 import csv
-import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import backends_index, grid, scaling
+from bench import backends_index, grid, readme_language, scaling, targets
 from bench.capabilities import CAPABILITIES
 from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bench.fairness_table import table as fairness_table
 from bench.fairness_table import verdicts
+from bench.readme_parts import footnotes, median, newest, shown
 from bench.rows.reading import OTHERS, read
 from bench.rows.schema import Row
 
@@ -24,7 +24,6 @@ WORKLOADS = ("cnn", "transformer", "export")
 STARTS = ("import", "build")
 MACHINE = "epyc-vm-2cpu"  # times of two machines do not belong into one table
 Table = Callable[[Sequence[Row]], Iterator[str]]
-REASON_LIMIT = 160  # characters; the row has all of it
 
 
 def support(rows: Sequence[Row]) -> Iterator[str]:
@@ -52,15 +51,8 @@ def _device(device: str, rows: Sequence[Row]) -> Iterator[str]:
         for workload in WORKLOADS:
             mine = [row for row in rows if (row["backend"], row["workload"]) == (backend, workload)]
             cells = [_cell([r for r in mine if r["precision"] == one], reasons) for one in known]
-            yield f"| {_name(backend)} | {workload} | {' | '.join(cells)} |"
-    yield from _footnotes(reasons)
-
-
-def _footnotes(reasons: dict[str, int]) -> Iterator[str]:
-    yield ""
-    for reason, number in reasons.items():
-        yield f"{number}. {_short(reason)}"
-    yield ""
+            yield f"| {shown(backend)} | {workload} | {' | '.join(cells)} |"
+    yield from footnotes(reasons)
 
 
 def _cell(rows: Sequence[Row], reasons: dict[str, int]) -> str:
@@ -104,8 +96,8 @@ def training(rows: Sequence[Row]) -> Iterator[str]:
         if not mine:
             continue
         rates = [_rate([row for row in mine if row["workload"] == one]) for one in WORKLOADS[:2]]
-        seconds = [_median(mine, name, "s") for name in ("import_s", "first_step_s")]
-        cells = [_name(backend), mine[0]["backend_version"], mine[0]["mode"], *rates, *seconds]
+        seconds = [median(mine, name, "s") for name in ("import_s", "first_step_s")]
+        cells = [shown(backend), mine[0]["backend_version"], mine[0]["mode"], *rates, *seconds]
         yield f"| {' | '.join(cells)} |"
 
 
@@ -119,18 +111,18 @@ def compiling(rows: Sequence[Row]) -> Iterator[str]:
     reasons: dict[str, int] = {}
     for backend in backends_index.names():
         for mode in backends_index.find(backend).modes:
-            cold = _newest(rows, backend, size="tiny", mode=mode)
+            cold = newest(rows, backend, size="tiny", mode=mode)
             if not any(row.get("compile_s") for row in cold):
                 continue
-            warm = _newest(rows, backend, size="tiny", mode=mode, compile_cache="warm")
-            starts = [_median(cold, f"{what}_s", "s") for what in STARTS]
+            warm = newest(rows, backend, size="tiny", mode=mode, compile_cache="warm")
+            starts = [median(cold, f"{what}_s", "s") for what in STARTS]
             compiles = [
                 _compile([row for row in found if row["workload"] == workload], reasons)
                 for workload in WORKLOADS[:2]
                 for found in (cold, warm)
             ]
-            yield f"| {' | '.join([_name(backend), mode, *starts, *compiles])} |"
-    yield from _footnotes(reasons)
+            yield f"| {' | '.join([shown(backend), mode, *starts, *compiles])} |"
+    yield from footnotes(reasons)
 
 
 def _compile(rows: Sequence[Row], reasons: dict[str, int]) -> str:
@@ -138,7 +130,7 @@ def _compile(rows: Sequence[Row], reasons: dict[str, int]) -> str:
     refused = [row["reason"] for row in rows if row["status"] != "ok"]
     if refused:
         return f"none ({reasons.setdefault(refused[0], len(reasons) + 1)})"
-    return _median(rows, "compile_s", "s")
+    return median(rows, "compile_s", "s")
 
 
 def exports(rows: Sequence[Row]) -> Iterator[str]:
@@ -149,9 +141,9 @@ def exports(rows: Sequence[Row]) -> Iterator[str]:
         mine = [row for row in _usual(rows, backend) if row["workload"] == "export"]
         for row in mine:
             error = row["export_max_abs_err"]
-            cells = [_name(backend), row["model"], row["export_format"], row["export_rung"]]
+            cells = [shown(backend), row["model"], row["export_format"], row["export_rung"]]
             cells += ["" if error is None else f"{error:.1e}"]
-            cells += [_median([row], "export_s", "s"), _median([row], "infer_ms_p50", "ms")]
+            cells += [median([row], "export_s", "s"), median([row], "infer_ms_p50", "ms")]
             yield f"| {' | '.join(cells)} |"
 
 
@@ -167,8 +159,8 @@ def capabilities(rows: Sequence[Row]) -> Iterator[str]:
             if row.get("capability") and (row["backend"], row["device"]) == (backend, "cpu")
         }
         cells = [_answer(mine[name], reasons) if name in mine else "" for name in CAPABILITIES]
-        yield f"| {_name(backend)} | {' | '.join(cells)} |"
-    yield from _footnotes(reasons)
+        yield f"| {shown(backend)} | {' | '.join(cells)} |"
+    yield from footnotes(reasons)
 
 
 def _answer(row: Row, reasons: dict[str, int]) -> str:
@@ -180,45 +172,14 @@ def _answer(row: Row, reasons: dict[str, int]) -> str:
 
 def _usual(rows: Sequence[Row], backend: str) -> list[Row]:
     mode = backends_index.find(backend).modes[0]
-    found = _newest(rows, backend, size="small", mode=mode)
+    found = newest(rows, backend, size="small", mode=mode)
     return [row for row in found if row["status"] == "ok"]
-
-
-def _newest(rows: Sequence[Row], backend: str, **chosen: str) -> list[Row]:
-    """One row a cell: fp32, out-of-box, without settings, on one CPU."""
-    plain: Row = {"backend": backend, "device": "cpu", "precision": "fp32", "world_size": 1}
-    plain |= {"track": "out-of-box", "compile_cache": "cold", **chosen}
-    found: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: row["started_at"]):
-        if plain.items() <= row.items() and "=" not in row["cell_id"]:
-            found[row["cell_id"]] = row
-    return list(found.values())
 
 
 def _rate(rows: Sequence[Row]) -> str:
     """Samples a second and the step; blank where nothing was measured."""
-    rate = _median(rows, "samples_per_s", "/s")
-    return f"{rate} ({_median(rows, 'step_ms_p50', 'ms')})" if rate else ""
-
-
-def _median(rows: Sequence[Row], column: str, unit: str) -> str:
-    known = [row[column] for row in rows if row.get(column) is not None]
-    return f"{_digits(statistics.median(known))} {unit}".replace(" /", "/") if known else ""
-
-
-def _digits(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _name(backend: str) -> str:
-    since = backends_index.find(backend).archived
-    return f"{backend} (archived {since})" if since else backend
-
-
-def _short(reason: str) -> str:
-    plain = " ".join(reason.replace("|", "\\|").replace("<", "&lt;").split())
-    return plain if len(plain) <= REASON_LIMIT else plain[: REASON_LIMIT - 3] + "..."
+    rate = median(rows, "samples_per_s", "/s")
+    return f"{rate} ({median(rows, 'step_ms_p50', 'ms')})" if rate else ""
 
 
 def _fairness(_rows: Sequence[Row]) -> Iterator[str]:
@@ -243,6 +204,9 @@ SECTIONS: dict[str, Table] = {
     "training": _on(MACHINE, training),
     "compiling": _on(MACHINE, compiling),
     "exports": _on(MACHINE, exports),
+    "language": _on(MACHINE, readme_language.training),
+    "answering": _on(MACHINE, readme_language.serving),
+    "targets": _on(MACHINE, targets.markdown),
     "scaling": scaling.of_two,
     "capabilities": capabilities,
     "fairness": _fairness,

@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib import metadata
 from typing import Any, TypeVar
 
-from bench import clock, ladder, memory, parity, probes, ranks, safetensors, samples
+from bench import clock, ladder, memory, parity, probes, ranks, safetensors, samples, step_memory
 from bench.contract import (
     Adapter,
     Batch,
@@ -157,6 +157,13 @@ class Session:
         self.times.step_ns = steps + self._slowest(own)
         self.row["measure_peak_host_mib"] = memory.peak_bytes() / 2**20
         self.row["peak_device_mib"] = self._peak_device_mib()
+        if self.cell.trains:
+            self.row |= step_memory.columns(
+                self.program,
+                self._step,
+                on_host=self.cell.device == "cpu",
+                peak=self._peak_device_mib,
+            )
         return {}
 
     def probe(self) -> dict[str, Any]:
@@ -183,7 +190,8 @@ class Session:
             before["changed_while_running"] = changed
         if "peak_device_mib" not in self.row:  # what is timed has it from before its rates
             self.row["peak_device_mib"] = self._peak_device_mib()
-        self.row["peak_host_mib"] = memory.peak_bytes() / 2**20
+        before = self.row.get("measure_peak_host_mib", 0.0)  # it was reset after that
+        self.row["peak_host_mib"] = max(memory.peak_bytes() / 2**20, before)
         if self.times.block_ns and self.job.launched:
             self.row |= self._ranks()
         if self.times.block_ns:

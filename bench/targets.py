@@ -83,6 +83,14 @@ def render(found: Sequence[Reached], console: Console) -> None:
     whole(table, console)
 
 
+def markdown(rows: Sequence[Row]) -> Iterator[str]:
+    """The README's table."""
+    yield "| cell | accuracy | reached by seeds | training: median (range) | samples | compile |"
+    yield "|---|---|---|---|---|---|"
+    for one in reached(rows):
+        yield f"| {' | '.join([one.cell_id, *one.words])} |"
+
+
 def run(arguments: argparse.Namespace) -> int:
     found = reached(read(*arguments.results))
     if arguments.json:

@@ -8,7 +8,7 @@ need. Images are channels-last in here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -19,17 +19,31 @@ Arrays = Mapping[str, np.ndarray]
 Unit = Callable[..., np.ndarray]
 
 
+class Wide(Mapping[str, np.ndarray]):
+    """Weights, each in float64 from when it is asked for until it is let go of: all of the largest
+    decoder's at once are 9 GB.
+    """
+
+    def __init__(self, weights: Arrays) -> None:
+        self.weights = weights
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.weights[name].astype(np.float64, copy=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
 def logits(dims: Dims, weights: Arrays, batch: Batch, *, training: bool = False) -> np.ndarray:
     """float64 [B, classes], or a decoder's [B, S, vocab]; ``training`` normalises by the batch's
     own statistics.
 
     Raises KeyError where a weight is missing.
     """
-    wide = {
-        name: array.astype(np.float64)
-        for name, array in weights.items()
-        if name != "embeddings.word_embeddings.weight"  # only the rows in use, see _embed
-    }
+    wide = Wide(weights)
     if isinstance(dims, CnnDims):
         return _cnn(dims, wide, batch["image"].astype(np.float64), training=training)
     if isinstance(dims, DecoderDims):

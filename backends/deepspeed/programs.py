@@ -23,6 +23,7 @@ from backends.torch import feeds
 from backends.torch import models as torch_models
 from backends.torch import programs as torch_programs
 from backends.torch.placing import device
+from backends.torch.precision import optimizer_bytes
 from bench.contract import Batches, Cell, Settings
 from bench.pipeline import Samples
 
@@ -121,6 +122,9 @@ class Training(Inference):
     def loss(self) -> float:
         assert self.last_loss is not None, "train_step comes first"
         return float(self.last_loss)
+
+    def optimizer_bytes(self) -> int | None:
+        return optimizer_bytes(self.engine.basic_optimizer)
 
     def infer(self, index: int) -> None:
         if self.model.training:

@@ -128,5 +128,4 @@ def stream(cell: Cell, n: int) -> Kernel:
 
 def peak_device_bytes(cell: Cell) -> int | None:
     """Of the device that needed most; None on a CPU, whose memory XLA does not count."""
-    stats = [one.memory_stats() for one in jax.devices()]
-    return max((one["peak_bytes_in_use"] for one in stats if one), default=None)
+    return max((one["peak_bytes_in_use"] for one in platforms.memory_stats()), default=None)

@@ -19,3 +19,9 @@ def kinds() -> list[str]:
         else:
             found.append(first.platform)
     return found
+
+
+def memory_stats() -> list[dict[str, int]]:
+    """What XLA counts of each device's memory; of a CPU's it counts nothing."""
+    stats = [one.memory_stats() for one in jax.devices()]
+    return [one for one in stats if one]

@@ -19,7 +19,7 @@ from flax import nnx
 from jax import Array
 
 from backends import answers, fed
-from backends.jax import attention, feeds, recompute
+from backends.jax import attention, feeds, platforms, recompute
 from backends.jax.split import Inputs, Split, State, arrays
 from backends.jax.steps import first_scale, make_scaled_step, make_step
 from bench.contract import INPUTS, Batch, Batches, Cell, Optimizer, Program, Settings
@@ -144,6 +144,9 @@ class Training(Inference):
         assert self.last_loss is not None, "train_step comes first"
         return float(self.last_loss)
 
+    def device_bytes(self) -> int | None:
+        return max((one["bytes_in_use"] for one in platforms.memory_stats()), default=None)
+
     def wait(self) -> None:
         jax.block_until_ready((self.last_loss, self.moments))
         super().wait()
@@ -172,8 +175,14 @@ class Training(Inference):
             return {}
         # Over several devices XLA adds up, in a type that it chooses.
         added = self.gradients if self.cell.world_size == 1 else ()
-        kept = (value.dtype for value in jax.tree.leaves(self.moments) if value.ndim)
+        kept = (value.dtype for value in self.kept_moments())
         return super().dtypes(reduce=added, optimizer=kept, **trained)
+
+    def kept_moments(self) -> list[Array]:
+        return [value for value in jax.tree.leaves(self.moments) if value.ndim]
+
+    def optimizer_bytes(self) -> int | None:
+        return sum(value.addressable_data(0).nbytes for value in self.kept_moments()) or None
 
 
 def optimizer(asked: Optimizer) -> optax.GradientTransformation:

@@ -125,4 +125,4 @@ def stream(cell: Cell, n: int) -> Kernel:
 
 
 def peak_device_bytes(cell: Cell) -> int | None:
-    return None if cell.device == "cpu" else engine().peak_bytes()
+    return None if cell.device == "cpu" else engine().device_bytes("peak")

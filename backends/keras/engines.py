@@ -75,10 +75,11 @@ class Jax(Engine):
     def sync(self, model: keras.Model) -> None:
         model.jax_state_sync()
 
-    def peak_bytes(self) -> int | None:
-        """Of the device that needed most; a CPU does not count."""
+    def device_bytes(self, which: str) -> int | None:
+        """Of the device that needed most, "peak" or "current"; a CPU does not count."""
         stats = [one.memory_stats() for one in self.tool.devices()]
-        return max((one["peak_bytes_in_use"] for one in stats if one), default=None)
+        name = "peak_bytes_in_use" if which == "peak" else "bytes_in_use"
+        return max((one[name] for one in stats if one), default=None)
 
     def wait(self) -> None:
         """All arrays, because during fit only fit knows where the newest weights are."""
@@ -126,10 +127,10 @@ class TensorFlow(Engine):
         data = self.tool.data
         return data.Dataset.from_tensor_slices(stacked).repeat().prefetch(data.AUTOTUNE)
 
-    def peak_bytes(self) -> int | None:
+    def device_bytes(self, which: str) -> int | None:
         known = self.tool.config.experimental.get_memory_info
         count = len(self.tool.config.list_logical_devices("GPU"))
-        return max((int(known(f"GPU:{index}")["peak"]) for index in range(count)), default=None)
+        return max((int(known(f"GPU:{index}")[which]) for index in range(count)), default=None)
 
     def wait(self) -> None:
         self.tool.test.experimental.sync_devices()
@@ -170,8 +171,11 @@ class Torch(Engine):
         placed = self.tool.from_numpy(array.copy())  # torch has no read-only tensors
         return placed.to(self._device())
 
-    def peak_bytes(self) -> int | None:
-        return self.tool.cuda.max_memory_allocated() if self._device() == "cuda" else None
+    def device_bytes(self, which: str) -> int | None:
+        if self._device() != "cuda":
+            return None
+        cuda = self.tool.cuda
+        return cuda.max_memory_allocated() if which == "peak" else cuda.memory_allocated()
 
     def wait(self) -> None:
         """A CPU's operators return when they are done."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from backends import answers
@@ -77,9 +79,20 @@ def dtypes(model: Any, optimizer: Any, *, divided: bool) -> Settings:
         parameters=(one.dtype for one in model.trainable_variables),
         compute=products[-1:],
         reduce=() if divided else map(keras.backend.standardize_dtype, types),
-        # Beside the moments there are its counter and its rate, numbers without dimensions.
-        optimizer=(one.dtype for one in used.variables if len(one.shape)),
+        optimizer=(one.dtype for one in moments(used)),
     )
+
+
+def moments(optimizer: Any) -> list[Any]:
+    """Beside them there are a counter and a rate, numbers without dimensions."""
+    used = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    return [one for one in used.variables if len(one.shape)]
+
+
+def optimizer_bytes(optimizer: Any) -> int | None:
+    """Of all devices together."""
+    sizes = (math.prod(one.shape) * np.dtype(one.dtype).itemsize for one in moments(optimizer))
+    return sum(sizes) or None
 
 
 def composed(asked: Optimizer) -> keras.optimizers.Optimizer:

@@ -143,6 +143,13 @@ class Training(Inference):
         engine().sync(self.model)
         super().infer(index)
 
+    def optimizer_bytes(self) -> int | None:
+        alone = self.cell.world_size == 1  # else they may be in parts
+        return optimizers.optimizer_bytes(self.model.optimizer) if alone else None
+
+    def device_bytes(self) -> int | None:
+        return None if self.cell.device == "cpu" else engine().device_bytes("current")
+
     def close(self) -> None:
         if self.__dict__:
             self.stepwise.close()

@@ -18,7 +18,7 @@ from backends.torch import programs as torch_programs
 from backends.torch.feeds import Sample
 from backends.torch.own_module import Loss
 from backends.torch.placing import device
-from backends.torch.precision import dtypes, product
+from backends.torch.precision import dtypes, optimizer_bytes, product
 from bench.contract import Batches, Cell, Optimizer, Settings
 
 PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -132,6 +132,9 @@ class Training(torch_programs.Inference):
             self.model.eval()
         with torch.inference_mode(), self.autocast:
             self.output = self.model(*self.inputs[index])
+
+    def optimizer_bytes(self) -> int | None:
+        return optimizer_bytes(self.trainer.optimizers[0])
 
     def close(self) -> None:
         self.loop.close()

@@ -111,6 +111,12 @@ class Training(Inference):
             # The loss is there before the update, which is enqueued last.
             self.optimizer.parameters[-1].asnumpy()
 
+    def device_bytes(self) -> int | None:
+        return None if self.cell.device == "cpu" else int(ms.runtime.memory_allocated())
+
+    def optimizer_bytes(self) -> int | None:
+        return sum(one.nbytes for one in precision.moments(self.optimizer))
+
     def facts(self) -> Settings:
         facts = super().facts()
         if not facts:

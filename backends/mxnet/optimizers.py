@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet import gluon
 from mxnet.ndarray import NDArray
 
@@ -80,3 +81,8 @@ def moments(trainer: gluon.Trainer) -> list[NDArray]:
     states = trainer._updaters[0].states.values()  # noqa: SLF001  no public way
     kept = (one if isinstance(one, tuple) else (one,) for one in states)
     return [array for arrays in kept for array in arrays if array is not None]
+
+
+def nbytes(arrays: list[NDArray]) -> int:
+    """MXNet's arrays do not say it themselves."""
+    return sum(one.size * np.dtype(one.dtype).itemsize for one in arrays)

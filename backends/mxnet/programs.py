@@ -18,7 +18,7 @@ from mxnet.ndarray import NDArray
 
 from backends import answers, fed
 from backends.mxnet import feeds, models
-from backends.mxnet.optimizers import AGGREGATED, moments, optimizer
+from backends.mxnet.optimizers import AGGREGATED, moments, nbytes, optimizer
 from backends.mxnet.precision import DTYPES, context, dtype_name, loss_scale
 from bench.contract import INPUTS, Batch, Batches, Cell, Kernel, Program, Settings
 
@@ -168,6 +168,9 @@ class Training(Inference):
         if self.cell.precision == "fp16":
             facts["loss_scale"] = loss_scale(self.trainer)
         return facts
+
+    def optimizer_bytes(self) -> int | None:
+        return nbytes(moments(self.trainer)) or None
 
     def dtypes(self) -> Settings:
         trained = models.trained(self.model).values()

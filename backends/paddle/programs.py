@@ -145,14 +145,23 @@ class Training(Inference):
 
     def dtypes(self) -> Settings:
         parameters = models.trained(self.model)
-        # Beside the moments there are powers of the betas, and perhaps a rate.
-        state = self.optimizer.state_dict().items()
         return answers.dtypes(
             parameters=(one.dtype for one in parameters),
             compute=self.computed,
             reduce=(one.grad.dtype for one in parameters if one.grad is not None),
-            optimizer=(one.dtype for name, one in state if MOMENTS.search(name)),
+            optimizer=(one.dtype for one in self.moments()),
         )
+
+    def moments(self) -> list[Tensor]:
+        """Beside them there are powers of the betas, and perhaps a rate."""
+        state = self.optimizer.state_dict().items()
+        return [one for name, one in state if MOMENTS.search(name)]
+
+    def device_bytes(self) -> int | None:
+        return None if self.cell.device == "cpu" else int(paddle.device.cuda.memory_allocated())
+
+    def optimizer_bytes(self) -> int | None:
+        return sum(one.size * one.element_size() for one in self.moments()) or None
 
 
 def optimizer(asked: Optimizer, model: nn.Layer) -> paddle.optimizer.Optimizer:

@@ -167,7 +167,4 @@ def stream(cell: Cell, n: int) -> Kernel:
 
 
 def peak_device_bytes(cell: Cell) -> int | None:
-    if cell.device == "cpu":
-        return None
-    names = (f"GPU:{index}" for index in range(cell.world_size))
-    return max(int(tf.config.experimental.get_memory_info(name)["peak"]) for name in names)
+    return programs.device_bytes(cell, "peak")

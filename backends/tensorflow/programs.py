@@ -105,6 +105,13 @@ class Training(Inference):
         assert self.last_loss is not None, "train_step comes first"
         return float(self.last_loss)
 
+    def optimizer_bytes(self) -> int | None:
+        alone = self.cell.world_size == 1  # else they may be in parts
+        return keras_optimizers.optimizer_bytes(self.optimizer) if alone else None
+
+    def device_bytes(self) -> int | None:
+        return device_bytes(self.cell, "current")
+
     def facts(self) -> Settings:
         if not self.__dict__:
             return {}
@@ -150,6 +157,14 @@ def graph_facts(function: Callable[..., Any]) -> Settings:
     """How a callable runs; TensorFlow tells whether XLA compiles a function by no public name."""
     graph = isinstance(function, tf.types.experimental.PolymorphicFunction)
     return {"graph": graph, "xla": graph and bool(vars(function)["_jit_compile"])}
+
+
+def device_bytes(cell: Cell, which: str) -> int | None:
+    """Of the device that needed most, "peak" or "current"; None on a CPU."""
+    if cell.device == "cpu":
+        return None
+    names = (f"GPU:{index}" for index in range(cell.world_size))
+    return max(int(tf.config.experimental.get_memory_info(name)[which]) for name in names)
 
 
 def matmul(precision: str, n: int) -> Kernel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,37 +58,68 @@ def losses(
 ) -> list[float]:
     """The mean loss of each step before its update, each batch in ``parts`` forward passes.
 
-    Recomputed: of the largest networks the activations would not fit into memory.
+    Made to fit into memory for the largest networks: activations are recomputed, AdamW's moments
+    lie in files, and where there is one pass only each parameter is updated as soon as its gradient
+    is there, which is then dropped (PyTorch's tutorial "How to save memory by fusing the optimizer
+    step into the backward pass").
     """
     recompute.wrap(net)
-    optimizer, criterion = _optimizer(spec, net), models.criterion(spec.dims)
+    criterion = models.criterion(spec.dims)
     found = []
-    for batch in train:
-        net.train()
-        optimizer.zero_grad()
-        columns = [*inputs(batch), exact(batch["label"])]
-        total = 0.0
-        for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
-            loss = criterion(net(*given), label) / parts
-            loss.backward()
-            total += loss.item()
-        optimizer.step()
-        found.append(total)
-    optimizer.zero_grad()
+    with tempfile.TemporaryDirectory() as folder:
+        steps = _optimizers(spec, net, Path(folder))
+        at_once = [_update_at_once(one, by) for one, by in steps.items() if parts == 1]
+        for batch in train:
+            net.train()
+            columns = [*inputs(batch), exact(batch["label"])]
+            total = 0.0
+            for *given, label in zip(*(column.chunk(parts) for column in columns), strict=True):
+                loss = criterion(net(*given), label) / parts
+                loss.backward()
+                total += loss.item()
+            if not at_once:
+                for optimizer in steps.values():
+                    _update(optimizer)
+            found.append(total)
+        for handle in at_once:
+            handle.remove()
     return found
 
 
-def _optimizer(spec: SizeSpec, net: nn.Module) -> torch.optim.Optimizer:
-    """Not the adapter's own: the reference must not share its mistakes."""
+def _update_at_once(
+    parameter: nn.Parameter, optimizer: torch.optim.Optimizer
+) -> torch.utils.hooks.RemovableHandle:
+    return parameter.register_post_accumulate_grad_hook(lambda _parameter: _update(optimizer))
+
+
+def _update(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _optimizers(
+    spec: SizeSpec, net: nn.Module, folder: Path
+) -> dict[nn.Parameter, torch.optim.Optimizer]:
+    """One for each parameter. Not the adapter's own: the reference must not share its mistakes.
+
+    folder: for the moments, which the system may write back and forget.
+    """
     o = spec.optimizer
-    if o.name == "sgd":
-        return torch.optim.SGD(
-            models.trained(net), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+    made: dict[nn.Parameter, torch.optim.Optimizer] = {}
+    for number, one in enumerate(models.trained(net)):
+        if o.name == "sgd":
+            made[one] = torch.optim.SGD(
+                [one], lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
+            )
+            continue
+        made[one] = adamw = torch.optim.AdamW(
+            [one], lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay
         )
-    return torch.optim.AdamW(
-        models.trained(net),
-        lr=o.lr,
-        betas=(o.beta1, o.beta2),
-        eps=o.eps,
-        weight_decay=o.weight_decay,
-    )
+        moments = {
+            name: torch.from_file(
+                str(folder / f"{number}-{name}"), shared=True, size=one.numel(), dtype=one.dtype
+            ).view_as(one)
+            for name in ("exp_avg", "exp_avg_sq")
+        }
+        adamw.state[one] = {"step": torch.zeros(()), **moments}
+    return made

@@ -23,14 +23,22 @@ def dtypes(
     """The fact ``dtypes``. reduce: where the gradients are not added up as they lie there."""
     parameters = list(model.parameters())
     gradients = [one.grad.dtype for one in parameters if one.grad is not None]
-    # Beside the moments there are counters of steps, numbers without dimensions.
-    state = (value for values in optimizer.state.values() for value in values.values())
     return answers.dtypes(
         parameters=(one.dtype for one in parameters),
         compute=compute,
         reduce=gradients if reduce is None else reduce,
-        optimizer=(one.dtype for one in state if torch.is_tensor(one) and one.dim()),
+        optimizer=(one.dtype for one in moments(optimizer)),
     )
+
+
+def moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """Beside them there are counters of steps, numbers without dimensions."""
+    state = (value for values in optimizer.state.values() for value in values.values())
+    return [one for one in state if torch.is_tensor(one) and one.dim()]
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int | None:
+    return sum(one.nbytes for one in moments(optimizer)) or None
 
 
 def product(where: torch.device, context: AbstractContextManager[Any]) -> torch.dtype:

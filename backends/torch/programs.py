@@ -22,7 +22,7 @@ from backends.torch import (
     recompute,
 )
 from backends.torch.placing import device, place
-from backends.torch.precision import dtypes
+from backends.torch.precision import dtypes, optimizer_bytes
 from bench.contract import Batches, Cell, Optimizer, Program, Settings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -90,6 +90,9 @@ class Inference(Program):
 
     def wait(self) -> None:
         synchronize(self.cell)
+
+    def device_bytes(self) -> int | None:
+        return torch.cuda.memory_allocated() if device(self.cell).type == "cuda" else None
 
     def close(self) -> None:
         cell = self.cell
@@ -160,6 +163,9 @@ class Training(Inference):
             self.model.eval()
         with torch.inference_mode(), self.autocast:
             self.output = self.model(*self.inputs[index])
+
+    def optimizer_bytes(self) -> int | None:
+        return optimizer_bytes(self.optimizer)
 
     def facts(self) -> Settings:
         facts = super().facts()

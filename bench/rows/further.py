@@ -210,4 +210,19 @@ FURTHER = (
         "generate rows: leading tokens that equal the float64 reference's, of 32, mean over the"
         " prompts; 1 in fp32, or the gate fails",
     ),
+    Column(
+        "optimizer_mib",
+        "float",
+        "MiB",
+        "training rows: what the optimizer keeps of every parameter, on one device",
+    ),
+    Column(
+        "activation_mib",
+        "float",
+        "MiB",
+        "training rows: the most that a step holds above what stays between two steps, which is"
+        " activations, work space, and gradients where they do not stay; on a CPU of the resident"
+        " set, after free memory was given back; on a device the framework's peak less what is in"
+        " use",
+    ),
 )

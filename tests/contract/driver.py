@@ -143,6 +143,7 @@ def train(task: Task) -> dict[str, Any]:
         "still": still,
         "at_end": at_end,
         "n_params": program.n_params,
+        "optimizer_bytes": program.optimizer_bytes(),
         "frozen": frozen.count,
         "melted": Frozen.of(program) != frozen,
         "logits": summary(logits),

@@ -194,6 +194,8 @@ def test_training(asked: Asked, backend: str, model: str) -> None:
         assert len(said) > 20, "a reason in words"
         pytest.skip(said)
     assert found["n_params"] == PARAMETERS[model]
+    moments = 1 if model == "cnn" else 2  # of SGD with momentum, and of AdamW, in float32
+    assert found["optimizer_bytes"] == 4 * moments * PARAMETERS[model]
     assert found["frozen"] == FROZEN.get(model, 0)
     assert not found["melted"], "training has changed a frozen weight"
     reference = parity.read_trace(prepare.ensure(model, "tiny").trace, trains=True)

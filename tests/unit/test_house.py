@@ -32,7 +32,8 @@ WORKER_HALF = {
     f"{path}.py"
     for path in words(
         "bench/__init__ bench/contract bench/dims bench/errors bench/safetensors bench/clock"
-        " bench/memory bench/parity bench/probes bench/ladder bench/figures bench/job bench/samples"
+        " bench/memory bench/step_memory bench/parity bench/probes bench/ladder bench/figures"
+        " bench/job bench/samples"
         " bench/session bench/exporting bench/duel bench/inventory bench/oom bench/worker"
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
         " bench/proof bench/capabilities bench/learning bench/payload bench/exam"

@@ -214,3 +214,13 @@ def test_a_machine_without_the_figure_is_an_error(tmp_path, monkeypatch):
     assert memory.total_bytes() == 2 * 2**20
     with pytest.raises(OSError, match="MemAvailable"):
         memory.available_bytes()
+
+
+def test_what_the_c_library_keeps_free_can_be_given_back():
+    piece, count = 64 * 1024, 1024  # below the size that is mapped, and given back, by itself
+    pieces = [bytearray(b"\1" * piece) for _ in range(2 * count)]
+    for index in range(0, 2 * count, 2):
+        pieces[index] = bytearray()  # between others that stay: the heap cannot shrink
+    held = memory.resident_bytes()
+    assert memory.give_back()
+    assert held - memory.resident_bytes() > 0.8 * piece * count

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme
+from bench import readme, readme_language, targets
 from bench.errors import UsageError
-from tests.rows import export_row, failed_row, ok_row
+from tests.rows import export_row, failed_row, generate_row, ok_row
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +78,51 @@ def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_
 def test_an_archived_upstream_is_said_in_every_table():
     lines = list(readme.support([ok_row()]))
     assert line(lines, "mxnet (archived 2023-11)", "cnn") == ["not yet measured"]
+
+
+def test_a_decoder_has_a_line_for_each_way_that_it_was_trained():
+    way = {"workload": "llm", "size": "small", "world_size": 1, "track": "out-of-box"}
+    way |= {"compile_cache": "cold"}
+    rows = [
+        ok_row(**way, cell_id="a", tokens_per_s=1200.0, optimizer_mib=117.6, activation_mib=300.0),
+        ok_row(**{**way, "workload": "lora"}, cell_id="b", tokens_per_s=1400.0),
+        ok_row(**{**way, "track": "tuned"}, cell_id="c", tokens_per_s=1500.0),
+        failed_row(
+            **way, cell_id="d", backend="jax", mode="compiled", status="timeout", reason="x"
+        ),
+        failed_row(**way, cell_id="e", backend="onnxruntime", mode="compiled"),
+    ]
+    rows[-1] |= {"status": "unsupported", "reason": "it only infers"}
+    lines = list(readme_language.training(rows))
+    assert lines[2:] == [
+        "| torch | eager | 1,200 tokens/s | 1,400 tokens/s | 118 MiB |  | 300 MiB |  |",
+        "| torch | eager, tuned | 1,500 tokens/s |  |  |  |  |  |",
+        "| jax | compiled | timeout (1) |  |  |  |  |  |",
+        *("", "1. x", ""),
+    ]
+
+
+def test_answering_stands_alone_beside_eight_at_a_time():
+    plain = {"size": "small", "world_size": 1, "track": "out-of-box", "compile_cache": "cold"}
+    rows = [
+        generate_row(**plain, cell_id="a", batch=1, ttft_ms_p50=30.0, decode_tokens_per_s=90.0),
+        generate_row(**plain, cell_id="b", batch=8),
+    ]
+    (found,) = list(readme_language.serving(rows))[2:-2]
+    assert found == (
+        "| torch | eager | 30 ms | 300 ms | 50 ms | 60 ms | 50 ms | 60 ms | 90/s | 320/s | 2,048 |"
+    )
+
+
+def test_an_accuracy_that_was_reached_has_its_times_and_one_that_was_not_says_never():
+    here = {"cluster": "a", "device_name": "b", "target_accuracy": 0.9}
+    asked = {**here, "target_found": 0.95, "target_compile_s": 0.5}
+    got = [ok_row(**asked, cell_id="a", target_s=time, target_samples=640) for time in (2.0, 4.0)]
+    never = ok_row(**here, cell_id="b", target_found=0.5)
+    assert list(targets.markdown([*got, never]))[2:] == [
+        "| a | 0.9 | 2 of 2 | 3 s (2 to 4) | 640 | 0.5 s |",
+        "| b | 0.9 | 0 of 1 | never (best 0.500) |  |  |",
+    ]
 
 
 def test_a_table_is_replaced_in_its_place():

@@ -56,13 +56,17 @@ def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
 def test_the_decoder_is_trained_by_llm():
     assert catalogue.models("llm") == ("decoder",)
     assert catalogue.REFERENCE.home("decoder") == "llm"
-    assert catalogue.sizes_of("decoder") == ("tiny", "small")
+    assert catalogue.sizes_of("decoder") == ("tiny", "small", "base", "large")
     small = catalogue.of_model("decoder", "small")
     assert small == catalogue.size("llm", "decoder", "small")
     assert isinstance(small.dims, DecoderDims)
     assert (small.dims.heads, small.dims.kv_heads, small.dims.head_width) == (8, 2, 32)
     assert (small.batch, small.dims.sequence, small.data) == (8, 128, "reviews")
     assert "decoder" not in catalogue.models("export")
+    base = catalogue.of_model("decoder", "base")
+    assert isinstance(base.dims, DecoderDims)
+    assert (base.dims.heads, base.dims.kv_heads, base.dims.head_width) == (15, 5, 64)
+    assert (base.batch, base.gate_batch, base.dims.sequence, base.data) == (8, 2, 512, "reviews")
     with pytest.raises(UsageError, match="no workload trains the model seq2seq"):
         catalogue.REFERENCE.home("seq2seq")
 
