@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from backends.torch.decoder import Decoder, rotation
+from backends.torch.generation import Cached
 from bench.contract import ParityError
 from bench.dims import DecoderDims
 from bench.generation import NEW_TOKENS, words
@@ -22,7 +23,7 @@ bound in the gate is 1e-5 for each of two logits."""
 
 
 def answers(
-    net: nn.Module, dims: DecoderDims, *, initial: Arrays, data: batches.Data, count: int
+    net: Decoder, dims: DecoderDims, *, initial: Arrays, data: batches.Data, count: int
 ) -> dict[str, Any]:
     """The trace's ``generate``: of the first ``count`` held-out samples, at most PROMPTS, whose
     tokens are all chosen clearly. ParityError where there are not so many, or numpy disagrees.
@@ -30,7 +31,7 @@ def answers(
     found: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
     wanted = min(count, PROMPTS)
     for row, prompt in enumerate(data["test.ids"]):
-        tokens, logits = generate(net, prompt)
+        tokens, logits = generate(net, dims, prompt)
         margins = clearness(logits)
         if margins.min() > CLEAR:
             _agree(dims, initial, prompt, tokens)
@@ -49,14 +50,34 @@ def answers(
     }
 
 
-def generate(net: nn.Module, prompt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of ids [P] the next tokens [NEW_TOKENS], and the logits that each was chosen by."""
-    ids, seen = torch.from_numpy(np.array(prompt))[None], []
+def generate(net: Decoder, dims: DecoderDims, prompt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ids [P] the next tokens [NEW_TOKENS], and the logits that each was chosen by.
+
+    A cache finds the tokens; the logits are those of one pass without it over prompt and tokens,
+    each position of which sees only what is before it: where it would choose the same tokens, they
+    are what it would have generated token by token. ParityError where it would not.
+    """
+    tokens = _drafted(net, dims, prompt)
+    shown = torch.from_numpy(np.concatenate([prompt, tokens[:-1]]))[None]
+    with torch.no_grad():
+        logits = net(shown)[0, len(prompt) - 1 :].numpy()
+    if not np.array_equal(logits.argmax(axis=1), tokens):
+        raise ParityError("PyTorch generates different tokens with and without a cache")
+    return tokens, logits
+
+
+def _drafted(net: Decoder, dims: DecoderDims, prompt: np.ndarray) -> np.ndarray:
+    room = len(prompt) + NEW_TOKENS
+    network = Cached(net, dims, batch=1, room=room).double().eval()
+    network.cos, network.sin = rotation(dims, torch.zeros(1, room, 1, dtype=torch.float64))
+    ids, places = torch.from_numpy(np.array(prompt))[None], torch.arange(len(prompt))
+    drafted = []
     with torch.no_grad():
         for _ in range(NEW_TOKENS):
-            seen.append(net(ids)[:, -1])
-            ids = torch.cat([ids, seen[-1].argmax(-1, keepdim=True)], dim=1)
-    return ids[0, len(prompt) :].numpy(), torch.cat(seen).numpy()
+            ids = network(ids, places).argmax(-1, keepdim=True)
+            places = places[-1:] + 1
+            drafted.append(int(ids))
+    return np.array(drafted)
 
 
 def clearness(logits: np.ndarray) -> np.ndarray:

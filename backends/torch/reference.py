@@ -19,6 +19,7 @@ import numpy as np
 from torch import nn
 
 from backends.torch import float64, greedy
+from backends.torch.decoder import Decoder
 from bench import parity, safetensors
 from bench.contract import Batch, BenchError, ParityError
 from bench.dims import CnnDims, DecoderDims, Dims
@@ -69,6 +70,7 @@ def make(task: dict[str, Any]) -> None:
         trace["export"] = _noisy(model, spec.dims, exported=initial, data=data)
     if isinstance(spec.dims, DecoderDims) and not spec.dims.lora_rank:
         net, count = float64.network(spec.dims, initial), spec.gate_batch or greedy.PROMPTS
+        assert isinstance(net, Decoder)
         trace["generate"] = greedy.answers(net, spec.dims, initial=initial, data=data, count=count)
     (out / "trace.json").write_text(json.dumps(trace), encoding="utf-8")
 
