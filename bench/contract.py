@@ -180,6 +180,8 @@ class Program:
     n_params: int
     replicas: int = 1
     """Parts of a batch that have BatchNorm statistics of their own; 1: the whole batch."""
+    pools: bool = False
+    """Whether a step's memory on the host is of a pool that stays: the system sees nothing then."""
 
     def train_step(self) -> None:
         """Enqueue one optimizer step on the next batch of ``batches.train``, cycling."""

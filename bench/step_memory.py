@@ -32,10 +32,11 @@ def columns(
 def _on_host(program: Program, step: Callable[[], None]) -> float | None:
     """By how much a step's highest resident set is above what stays between two steps.
 
-    None where the C library cannot give free memory back: then a step shows nothing.
+    None where a step does not show: the framework keeps a pool, or the C library cannot give free
+    memory back.
     """
     program.wait()
-    if not memory.give_back():
+    if program.pools or not memory.give_back():
         return None
     between = memory.resident_bytes()
     memory.reset_peak()

@@ -107,6 +107,8 @@ class Pausing(keras.callbacks.Callback):
 class Training(Inference):
     """Keras's own ``fit``."""
 
+    pools = keras.backend.backend() == "tensorflow"
+
     def prepare(self, batches: Batches) -> None:
         model = LastLoss(self.model.input, self.model.output)
         model.compile(

@@ -83,6 +83,8 @@ class Training(Inference):
     ``infer`` calls the plain cell: the evaluation mode is only for the gate.
     """
 
+    pools = True  # its memory manager's: nothing of a step showed
+
     def __init__(self, cell: Cell, model: nn.Cell, batches: Batches) -> None:
         super().__init__(cell, model, batches)
         self.batches = feeds.endless(

@@ -115,8 +115,8 @@ def graph_names(block: HybridBlock) -> str:
 class Training(Inference):
     """Gluon's documented training loop, one step at a time; ``infer`` uses the same block."""
 
-    store: str | KVStore = "device"
-    """The Trainer's kvstore, by name or made; Gluon's default, and unused on one context."""
+    pools = True  # static_alloc: of a step only the logits showed
+    store: str | KVStore = "device"  # by name or made; Gluon's default, and unused on one context
 
     def __init__(self, cell: Cell, model: HybridBlock, batches: Batches) -> None:
         super().__init__(cell, model, batches, n_params=models.n_params(model))

@@ -222,7 +222,7 @@ FURTHER = (
         "MiB",
         "training rows: the most that a step holds above what stays between two steps, which is"
         " activations, work space, and gradients where they do not stay; on a CPU of the resident"
-        " set, after free memory was given back; on a device the framework's peak less what is in"
-        " use",
+        " set after free memory was given back, empty where the framework keeps a pool; on a device"
+        " the framework's peak less what is in use",
     ),
 )

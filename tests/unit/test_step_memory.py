@@ -36,6 +36,15 @@ def test_on_the_host_a_step_holds_what_it_makes_beside_what_stays():
     assert 63.0 < (found["activation_mib"] or 0) < 72.0
 
 
+def test_what_a_pool_keeps_does_not_show_and_is_not_claimed():
+    program = Known()
+    program.pools = True
+    assert columns(program, on_host=True, peak=None) == {
+        "optimizer_mib": 64.0,
+        "activation_mib": None,
+    }
+
+
 def test_on_a_device_the_peak_is_counted_above_what_is_in_use():
     found = columns(Known(), on_host=False, peak=100.0)
     assert found == {"optimizer_mib": 64.0, "activation_mib": 36.0}
