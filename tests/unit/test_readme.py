@@ -117,11 +117,13 @@ def test_answering_stands_alone_beside_eight_at_a_time():
 def test_an_accuracy_that_was_reached_has_its_times_and_one_that_was_not_says_never():
     here = {"cluster": "a", "device_name": "b", "target_accuracy": 0.9}
     asked = {**here, "target_found": 0.95, "target_compile_s": 0.5}
-    got = [ok_row(**asked, cell_id="a", target_s=time, target_samples=640) for time in (2.0, 4.0)]
-    never = ok_row(**here, cell_id="b", target_found=0.5)
-    assert list(targets.markdown([*got, never]))[2:] == [
-        "| a | 0.9 | 2 of 2 | 3 s (2 to 4) | 640 | 0.5 s |",
-        "| b | 0.9 | 0 of 1 | never (best 0.500) |  |  |",
+    got = [
+        ok_row(**asked, cell_id="x/cnn/a", target_s=time, target_samples=640) for time in (2.0, 4.0)
+    ]
+    never = ok_row(**here, cell_id="y/cnn/b", target_found=0.5)
+    assert list(targets.markdown([never, *got]))[2:] == [
+        "| x/cnn/a | 0.9 | 2 of 2 | 3 s (2 to 4) | 640 | 0.5 s |",
+        "| y/cnn/b | 0.9 | 0 of 1 | never (best 0.500) |  |  |",
     ]
 
 

@@ -56,7 +56,7 @@ def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
 def test_the_decoder_is_trained_by_llm():
     assert catalogue.models("llm") == ("decoder",)
     assert catalogue.REFERENCE.home("decoder") == "llm"
-    assert catalogue.sizes_of("decoder") == ("tiny", "small", "base", "large")
+    assert catalogue.sizes_of("decoder") == ("tiny", "small", "base")
     small = catalogue.of_model("decoder", "small")
     assert small == catalogue.size("llm", "decoder", "small")
     assert isinstance(small.dims, DecoderDims)
