@@ -8,6 +8,7 @@ import pytest
 
 from bench import readme, readme_language, targets
 from bench.errors import UsageError
+from bench.rows.schema import COLUMNS
 from tests.rows import export_row, failed_row, generate_row, ok_row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,10 @@ def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_
 def test_an_archived_upstream_is_said_in_every_table():
     lines = list(readme.support([ok_row()]))
     assert line(lines, "mxnet (archived 2023-11)", "cnn") == ["not yet measured"]
+
+
+def test_the_readme_counts_the_columns_that_there_are():
+    assert f"The CSV has {len(COLUMNS)} columns" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_a_decoder_has_a_line_for_each_way_that_it_was_trained():
