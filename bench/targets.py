@@ -45,7 +45,7 @@ class Reached:
             return
         low, high = min(self.seconds), max(self.seconds)
         yield f"{statistics.median(self.seconds):.3g} s ({low:.3g} to {high:.3g})"
-        yield f"{statistics.median_high(self.samples):,}"
+        yield f"{statistics.median_high(self.samples):,.0f}"
         yield f"{statistics.median(self.compiles):.2g} s"
 
 

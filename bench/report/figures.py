@@ -13,10 +13,25 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from bench.contract import GENERATE
 from bench.rows.schema import RUNGS
 from bench.score.evidence import LEVEL
+from bench.targets import Reached, reached
 
 Row = dict[str, Any]
+DECODER = {
+    "tokens/s": "tokens_per_s",
+    "first token ms": "ttft_ms_p50",
+    "first token p99 ms": "ttft_ms_p99",
+    "next token ms": "itl_ms_p50",
+    "next token p99 ms": "itl_ms_p99",
+    "decoded tokens/s": "decode_tokens_per_s",
+    "cache bytes a token": "cache_bytes_per_token",
+    "moments MiB": "optimizer_mib",
+    "activations MiB": "activation_mib",
+}
+"""Heads of the table of language models, and their columns."""
+_LANGUAGE = ("llm", "lora", GENERATE)
 PHASES = ("import_s", "build_s", "compile_s", "first_step_s")
 
 
@@ -43,6 +58,7 @@ class Line(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     seconds: dict[str, float | None]
+    decoder: dict[str, float | None]
     parity: str
     rung: str
     capability: str
@@ -78,6 +94,7 @@ def _line(mine: Sequence[Row]) -> Line:
         p50_ms=_mean(_known(good, "step_ms_p50", "infer_ms_p50")),
         p99_ms=_mean(_known(good, "step_ms_p99", "infer_ms_p99")),
         seconds={name: _mean(_known(good, name)) for name in PHASES},
+        decoder={name: _mean(_known(good, column)) for name, column in DECODER.items()},
         parity=" ".join(sorted({str(row["parity"]) for row in mine if row["parity"]})),
         rung=RUNGS[min(rungs)] if rungs else "",
         capability=str(first["capability"]),
@@ -160,6 +177,17 @@ def asked(found: Sequence[Line]) -> dict[str, dict[str, str]]:
         if here.get(line.capability) != "ok":
             here[line.capability] = status
     return grid
+
+
+def language(found: Sequence[Line]) -> list[Line]:
+    """Those that train or serve a decoder and have figures."""
+    return [line for line in found if line.n and line.cell.split("/")[1] in _LANGUAGE]
+
+
+def targets(rows: pd.DataFrame) -> list[Reached]:
+    """What was trained to an accuracy."""
+    asked = rows[rows["target_accuracy"].notna()].to_dict("records")
+    return reached([{name: _plain(value) for name, value in row.items()} for row in asked])
 
 
 def machines(rows: pd.DataFrame) -> list[dict[str, str]]:

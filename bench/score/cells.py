@@ -27,6 +27,9 @@ COLUMNS = frame.Columns(
     figures=(
         *("import_s", "build_s", "first_step_s", "energy_j", "loss_last"),
         *("export_mib", "load_s", "serve_import_s", "measure_peak_host_mib"),
+        *("tokens_per_s", "ttft_ms_p50", "ttft_ms_p99", "itl_ms_p50", "itl_ms_p99"),
+        *("decode_tokens_per_s", "cache_bytes_per_token", "optimizer_mib", "activation_mib"),
+        *("target_accuracy", "target_found", "target_s", "target_samples", "target_compile_s"),
     ),
 )
 

@@ -7,7 +7,7 @@ import pytest
 from bench.cli import main
 from tests import harness
 from tests.comparing import JAX, TORCH, rows, write
-from tests.rows import failed_row
+from tests.rows import failed_row, generate_row
 
 
 def test_a_run_ends_with_its_page(tmp_path):
@@ -26,6 +26,23 @@ def test_nothing_measured_is_a_page_that_says_why(tmp_path):
     text = out.read_text()
     assert "the disk was full" in text
     assert "Not measured." in text
+
+
+def test_language_models_and_accuracies_have_tables_of_their_own(tmp_path):
+    served = generate_row(ttft_ms_p50=123.4, decode_tokens_per_s=317.0)
+    there = {"target_accuracy": 0.9, "target_found": 0.95, "target_compile_s": 0.5}
+    seeds = rows([1.0, 1.1], **there, target_s=2.25, target_samples=3200)
+    path = write(tmp_path / "rows.csv", [served, *seeds])
+    out = tmp_path / "page.html"
+    assert main(["report", str(path), "-o", str(out), "--draws", "100"]) == 0
+    text = out.read_text()
+    language, rest = text.partition('id="language"')[2].split('id="targets"')
+    assert served["cell_id"] in language
+    assert "<td>123.4</td>" in language
+    assert "<td>317</td>" in language
+    targets, _ = rest.split('id="ladder"')
+    assert "<td>2 of 2</td><td>2.25 s (2.25 to 2.25)</td><td>3,200</td><td>0.5 s</td>" in targets
+    assert served["cell_id"] not in targets
 
 
 def test_plots_need_no_browser(tmp_path, capsys):
