@@ -83,7 +83,8 @@ def render(found: Sequence[Reached], console: Console) -> None:
     whole(table, console)
 
 
-def _soonest(one: Reached) -> tuple[str, float]:
+def soonest(one: Reached) -> tuple[str, float]:
+    """Sorts by workload and median seconds."""
     _, workload, *_ = one.cell_id.split("/")
     return workload, statistics.median(one.seconds) if one.seconds else float("inf")
 
@@ -92,7 +93,7 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
     """The README's table: of each workload the soonest first."""
     yield "| cell | accuracy | reached by seeds | training: median (range) | samples | compile |"
     yield "|---|---|---|---|---|---|"
-    for one in sorted(reached(rows), key=_soonest):
+    for one in sorted(reached(rows), key=soonest):
         yield f"| {' | '.join([one.cell_id, *one.words])} |"
 
 

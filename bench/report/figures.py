@@ -16,7 +16,7 @@ from scipy import special
 from bench.contract import GENERATE
 from bench.rows.schema import RUNGS
 from bench.score.evidence import LEVEL
-from bench.targets import Reached, reached
+from bench.targets import Reached, reached, soonest
 
 Row = dict[str, Any]
 DECODER = {
@@ -185,9 +185,10 @@ def language(found: Sequence[Line]) -> list[Line]:
 
 
 def targets(rows: pd.DataFrame) -> list[Reached]:
-    """What was trained to an accuracy."""
+    """What was trained to an accuracy: of each workload the soonest first."""
     asked = rows[rows["target_accuracy"].notna()].to_dict("records")
-    return reached([{name: _plain(value) for name, value in row.items()} for row in asked])
+    found = reached([{name: _plain(value) for name, value in row.items()} for row in asked])
+    return sorted(found, key=soonest)
 
 
 def machines(rows: pd.DataFrame) -> list[dict[str, str]]:
