@@ -20,8 +20,8 @@ Unit = Callable[..., np.ndarray]
 
 
 class Wide(Mapping[str, np.ndarray]):
-    """Weights, each in float64 from when it is asked for until it is let go of: all of the largest
-    decoder's at once are 9 GB.
+    """Weights, each in float64 from when it is asked for until it is let go of: all of the
+    decoder's at once are 2.8 GB at base.
     """
 
     def __init__(self, weights: Arrays) -> None:
