@@ -5,27 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from bench import envs, fleet, machine, memory, nodes, preparing, schedule
+from bench import envs, fleet, identity, memory, nodes, preparing, schedule
 from bench.accelerators.devices import Devices
-from bench.backends_index import find
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.progress import Progress
 from bench.rendezvous import HERE, Rendezvous
-from bench.rows import schema
 from bench.rows.files import ResultFile, RowError
 from bench.run_cell import run_cell
 from bench.schedule import Fleet
 from bench.serving import consumer_of
 from bench.tools import Tools
-from bench.trials import TRIAL
 from bench.turns import Outcome, Row
 from workloads import catalogue
 from workloads.catalogue import Catalogue
@@ -154,7 +149,8 @@ class _Pilot:
 
     def _identity(self, task: Task) -> Row:
         facts = {"schedule": self.how, "seed": self.options.seed}
-        return _identity(task, self.run_id, self.options.cluster) | facts
+        run_id, cluster = self.run_id, self.options.cluster
+        return identity.of(task.cell, task.repeat, run_id=run_id, cluster=cluster) | facts
 
 
 def _make_ready(tasks: list[Task], tools: Tools) -> None:
@@ -198,41 +194,6 @@ def _tools(options: Options, progress: Progress) -> Tools:
         devices=options.devices,
         meet=nodes.meetings(options.rendezvous),
     )
-
-
-def _identity(task: Task, run_id: str, cluster: str) -> dict[str, Any]:
-    """The columns that are known before anything runs."""
-    cell = task.cell
-    return {
-        "schema": schema.VERSION,
-        "run_id": run_id,
-        "cell_id": cell.id,
-        "repeat": task.repeat,
-        "started_at": datetime.now(UTC),
-        "cluster": cluster,
-        "host": machine.host(),
-        "backend": cell.backend,
-        "workload": cell.workload,
-        "model": cell.model,
-        "size": cell.size,
-        "device": cell.device,
-        "device_name": machine.device_name(cell.device),
-        "precision": cell.precision,
-        "mode": cell.mode,
-        "track": cell.track,
-        "batch": cell.batch,
-        "world_size": cell.world_size,
-        "threads": cell.threads,
-        "load1": machine.load1(),
-        "driver": machine.driver(cell.device),
-        "git_rev": machine.git_rev(),
-        "compile_cache": cell.compile_cache,
-        "export_format": cell.format,
-        "capability": cell.capability,
-        "trial": cell.settings.get(TRIAL, ""),
-        "settings": dict(cell.settings),
-        "archived": find(cell.backend).archived,
-    }
 
 
 def _keep_log(path: Path, task: Task, outcome: Outcome) -> None:

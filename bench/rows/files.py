@@ -16,9 +16,7 @@ import gzip
 import io
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 from types import TracebackType
@@ -27,18 +25,17 @@ from typing import Self
 from bench.contract import BenchError
 from bench.errors import UsageError
 from bench.rows import reading, schema
+from bench.rows.places import default_path, steps_path
 from bench.rows.reading import read, read_steps
 from bench.rows.schema import Row
 
-__all__ = ["ResultFile", "RowError", "default_path", "read", "read_steps", "steps_path"]
+__all__ = ["ResultFile", "RowError", "default_path", "finished", "read", "read_steps", "steps_path"]
 
 Key = tuple[str, int]
 """cell_id and repeat: what a run does once."""
 
 Times = Mapping[str, int | Sequence[int]]
 """``block_steps``, ``block_ns`` and ``step_ns`` of one row."""
-
-_CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class RowError(BenchError):
@@ -47,24 +44,6 @@ class RowError(BenchError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
-
-
-def default_path(root: Path, cluster: str | None, *, run_id: str, now: datetime) -> Path:
-    """Where a run's rows go; ``root`` is the folder ``results``."""
-    if cluster is not None and not _CLUSTER.fullmatch(cluster):
-        raise UsageError(
-            f"--cluster {cluster!r}: a name is letters, digits, '.', '_' and '-' (at most 64,"
-            " a letter or digit first)"
-        )
-    if cluster == "local":
-        raise UsageError("--cluster local: git ignores that folder; choose another name")
-    stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return root / (cluster or "local") / f"{stamp}-{run_id}.csv"
-
-
-def steps_path(path: Path) -> Path:
-    """The raw times that belong to the results file ``path``."""
-    return path.with_name(f"{path.name.removesuffix('.csv')}.steps.jsonl.gz")
 
 
 class ResultFile:
@@ -241,6 +220,14 @@ def _cannot_create(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileExistsError) and str(error.filename) == str(steps_path(path)):
         return f"{error.filename} is left from another run: move it away, or name another file"
     return f"cannot write {path}: {reading.words(error)}; name another file with --out"
+
+
+def finished(path: Path) -> list[Row]:
+    """What a file that may still be written, or was torn, holds already; no interrupted rows."""
+    try:
+        return _resumable(path, path.read_bytes())[1]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {reading.words(error)}") from error
 
 
 def _resumable(path: Path, data: bytes) -> tuple[bytes, list[Row]]:

@@ -20,7 +20,7 @@ from workloads.own import modules, sources
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
-    return pilot_options.parsed(cli._parser(), argv)
+    return pilot_options.parsed(cli.command_line(), argv)
 
 
 DIMS = ModuleDims("net:make", "/somewhere", "0" * 64)

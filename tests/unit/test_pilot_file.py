@@ -25,7 +25,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def parsed(argv):
-    return pilot_options.parsed(cli._parser(), argv)
+    return pilot_options.parsed(cli.command_line(), argv)
 
 
 def options(path: Path, *arguments: str, command: str = "run"):
