@@ -79,8 +79,9 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 
 test: envs  ## the tests; BACKEND=... or all selects the backends of the contract tests
 	@$(PY) -m tests.browser.chromium
+	@$(PY) -m tests.slurm.cluster
 	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder \
-	    tests/contract tests/cli tests/faults tests/browser tests/parity tests/unit
+	    tests/slurm tests/contract tests/cli tests/faults tests/browser tests/parity tests/unit
 
 check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check

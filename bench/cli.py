@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from bench import doctor, options, pilot_options, pytest_benchmark_file, running
 from bench.check_backend import options as check_backend_options
+from bench.cluster import options as cluster_options
 from bench.compare import options as compare_options
 from bench.contract import BenchError
 from bench.envs import command as env_command
@@ -61,6 +62,8 @@ def command_line() -> Parser:
     check_backend_options.add(commands).set_defaults(command=check)
     options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     options.add_calibrate(commands).set_defaults(command=running.calibrate)
+    cluster_options.add_submit(commands).set_defaults(command=_later("bench.cluster.submit"))
+    cluster_options.add_collect(commands).set_defaults(command=_later("bench.cluster.collect"))
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))
     history_options.add(commands).set_defaults(command=_later("bench.history.command"))
     gpu_check_options.add(commands).set_defaults(command=_later("bench.gpu_check.command"))

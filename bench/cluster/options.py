@@ -1,0 +1,75 @@
+"""The options of ``bench submit`` and ``bench collect``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.arguments import count
+from bench.cluster.engines import ENGINES
+
+_KEY = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def add_submit(commands: Any) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        "submit",
+        help="hand a pilot to Slurm, or to this machine's background",
+        description="Plan a pilot, cut it into shares (cells that will be compared stay together)"
+        " and hand these to an engine; returns at once. bench collect FOLDER brings the rows.",
+    )
+    made.add_argument("--engine", choices=ENGINES, default="local", help=_engines())
+    made.add_argument("--folder", type=Path, metavar="DIR", help="on a disk that all nodes share")
+    made.add_argument(
+        "--resume", type=Path, metavar="DIR", help="submit what is missing of a pilot, and no more"
+    )
+    made.add_argument(
+        "--time", type=count, default=60, metavar="MINUTES", help="limit of each job (60)"
+    )
+    slurm = made.add_argument_group("of Slurm")
+    slurm.add_argument("--partition", default="", help="such as gpu")
+    slurm.add_argument("--gres", default="", help="such as gpu:1")
+    slurm.add_argument("--account", default="", help="who pays")
+    slurm.add_argument(
+        "--array-parallelism", type=count, default=256, metavar="N", help="jobs at once (256)"
+    )
+    slurm.add_argument(
+        "--set",
+        action="append",
+        type=setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other option of sbatch, such as cpus-per-task=8; may be given several times",
+    )
+    made.add_argument("--json", action="store_true", help="print JSON")
+    made.add_argument("run", nargs="*", metavar="-- OPTION", help="the options of bench run")
+    return made
+
+
+def add_collect(commands: Any) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        "collect",
+        help="bring the rows of a submitted pilot into one CSV",
+        description="Merge what the jobs of bench submit have written into one CSV, and name what"
+        " is missing and why. It may be called at any time, and as often as one likes.",
+    )
+    made.add_argument("folder", type=Path, metavar="DIR")
+    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV")
+    made.add_argument("--follow", action="store_true", help="until all jobs have ended")
+    made.add_argument("--cancel", action="store_true", help="end what waits or runs first")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+def setting(text: str) -> tuple[str, str]:
+    """KEY=VALUE of sbatch; nothing that could begin a line of its own in its script."""
+    key, equals, value = text.partition("=")
+    if not (equals and value and _KEY.fullmatch(key) and value.isprintable()):
+        raise argparse.ArgumentTypeError(f"{text!r}: write KEY=VALUE, such as cpus-per-task=8")
+    return key, value
+
+
+def _engines() -> str:
+    return "; ".join(f"{name}: {about}" for name, about in ENGINES.items())

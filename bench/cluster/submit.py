@@ -1,0 +1,106 @@
+"""``bench submit``: plan, cut into shares, hand to an engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import backends_index, cli, grid, machine, options, pilot_options, running, schedule
+from bench.cluster import engines
+from bench.cluster.collect import open_shares
+from bench.cluster.plan import Jobs, PilotFolder, Plan, Share
+from bench.errors import EXIT_OK, UsageError
+
+REPEATS = 3
+"""Where none are asked for: a share cannot see how well another's ratios are known."""
+OWN_PLACE = ("out", "resume", "json", "report", "find_max_batch")
+"""Options of ``bench run`` that a share cannot have."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.resume:
+        return _resume(arguments)
+    if arguments.folder is None:
+        raise UsageError("say where the pilot is kept: --folder DIR, on a disk all nodes share")
+    folder = PilotFolder(arguments.folder)
+    plan = _plan(arguments)
+    folder.create(plan)
+    return _submit(folder, plan, [share.name for share in plan.shares], said=arguments.json)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    if arguments.folder or arguments.run:
+        raise UsageError("--resume goes on with a pilot's own folder and options: give it alone")
+    folder = PilotFolder(arguments.resume)
+    plan = folder.plan()
+    wanted = open_shares(folder, plan)
+    if not wanted:
+        print("nothing is missing, or what is missing still waits or runs")
+        return EXIT_OK
+    return _submit(folder, plan, wanted, said=arguments.json)
+
+
+def _submit(folder: PilotFolder, plan: Plan, names: Sequence[str], *, said: bool) -> int:
+    engine = engines.named(plan.engine)
+    jobs = engine.plan(names)
+    python = [sys.executable, "-m", "bench.cluster.share", str(folder.path)]
+    before = datetime.now(UTC)
+    ids = engine.submit([[*python, *job] for job in jobs], log=folder.log, how=plan.how)
+    found = {name: one for job, one in zip(jobs, ids, strict=True) for name in job}
+    folder.submitted(Jobs(submitted_at=before, ids=found))
+    cells = sum(len(share.keys) for share in plan.shares if share.name in found)
+    if said:
+        print(json.dumps({"folder": str(folder.path), "jobs": found}))
+        return EXIT_OK
+    print(f"{cells} rows to come, in {len(names)} shares, {len(set(ids))} jobs of {plan.engine}")
+    print(f"next: bench collect {folder.path} --follow --out rows.csv")
+    return EXIT_OK
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    asked = pilot_options.parsed(cli.command_line(), ["run", *arguments.run])
+    for name in OWN_PLACE:
+        if getattr(asked, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} cannot be handed on: bench collect writes the results")
+    if asked.device == "auto" and arguments.engine != "local":
+        raise UsageError("what the nodes have is not seen from here: say --device cpu, or cuda")
+    argv = list(arguments.run)
+    if asked.repeats is None and asked.target is None:
+        argv += ["--repeats", str(REPEATS)]
+    seed = running.how(asked, again=None).seed
+    argv += [] if asked.seed else ["--seed", str(seed)]
+    asked = pilot_options.parsed(cli.command_line(), ["run", *argv])
+    asked.threads = None  # of the nodes: they have other CPUs than this machine
+    tasks = grid.plan(options.request(asked, say=print), entry=backends_index.find)
+    return Plan(
+        run_id=running.new_id(),
+        git_rev=machine.git_rev(),
+        cwd=str(Path.cwd()),
+        argv=argv,
+        engine=arguments.engine,
+        how=_how(arguments),
+        shares=_shares(tasks),
+        cells={task.cell.id: task.cell.to_json() for task in tasks},
+    )
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("time", "partition", "gres", "account", "array_parallelism")
+    return {name: getattr(arguments, name) for name in names} | {"set": dict(arguments.set)}
+
+
+def _shares(tasks: Sequence[grid.Task]) -> list[Share]:
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for task in tasks:
+        groups.setdefault(schedule.rival(task.cell), []).append(task.key)
+    width = len(str(len(groups)))
+    return [
+        Share(name=f"{number:0{width}}-{'-'.join(rival.split('/')[:3])}", keys=keys)
+        for number, (rival, keys) in enumerate(groups.items(), start=1)
+    ]
