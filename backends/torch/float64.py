@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ CHUNK = 64
 
 
 def network(dims: AnyDims, values: Arrays) -> nn.Module:
+    gc.collect()  # one before it hangs in the circles of its hooks, and two may not fit
     net = models.make(dims).double()
     models.load_weights(net, values)
     return net.eval()

@@ -56,7 +56,7 @@ def test_base_cnn_is_resnet50_and_base_transformer_is_bert_base():
 def test_the_decoder_is_trained_by_llm():
     assert catalogue.models("llm") == ("decoder",)
     assert catalogue.REFERENCE.home("decoder") == "llm"
-    assert catalogue.sizes_of("decoder") == ("tiny", "small", "base")
+    assert catalogue.sizes_of("decoder") == ("tiny", "small", "base", "large")
     small = catalogue.of_model("decoder", "small")
     assert small == catalogue.size("llm", "decoder", "small")
     assert isinstance(small.dims, DecoderDims)
@@ -67,6 +67,10 @@ def test_the_decoder_is_trained_by_llm():
     assert isinstance(base.dims, DecoderDims)
     assert (base.dims.heads, base.dims.kv_heads, base.dims.head_width) == (15, 5, 64)
     assert (base.batch, base.gate_batch, base.dims.sequence, base.data) == (8, 2, 512, "reviews")
+    large = catalogue.of_model("decoder", "large")
+    assert isinstance(large.dims, DecoderDims)
+    assert (large.dims.heads, large.dims.kv_heads, large.dims.head_width) == (32, 4, 64)
+    assert (large.batch, large.gate_batch, large.dims.sequence) == (8, 1, 512)
     with pytest.raises(UsageError, match="no workload trains the model seq2seq"):
         catalogue.REFERENCE.home("seq2seq")
 

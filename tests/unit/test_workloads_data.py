@@ -173,6 +173,7 @@ def _trainable(shapes):
 # 125,248: embeddings 512*64; twice 2*64*64 + 2*64*32 + 3*64*176 + 2*64; the last norm 64.
 # 15,420,160: 30522*256; eight times 2*256*256 + 2*256*64 + 3*256*1024 + 2*256; 256.
 # 343,936,320: 30522*960; 32 times 2*960*960 + 2*960*320 + 3*960*2560 + 2*960; 960.
+# 1,119,574,016: 30522*2048; 24 times 2*2048*2048 + 2*2048*256 + 3*2048*5632 + 2*2048; 2048.
 # 25,557,032 and 60,192,808: torchvision's resnet50 and resnet152.
 def test_shapes_have_the_published_numbers_of_parameters():
     assert _trainable(weights.shapes(catalogue.size("cnn", "cnn", "small").dims)) == 11_173_962
@@ -181,6 +182,7 @@ def test_shapes_have_the_published_numbers_of_parameters():
     assert _trainable(weights.shapes(catalogue.of_model("decoder", "tiny").dims)) == 125_248
     assert _trainable(weights.shapes(catalogue.of_model("decoder", "small").dims)) == 15_420_160
     assert _trainable(weights.shapes(catalogue.of_model("decoder", "base").dims)) == 343_936_320
+    assert _trainable(weights.shapes(catalogue.of_model("decoder", "large").dims)) == 1_119_574_016
     resnet50 = CnnDims(224, 3, 1000, "7x7", (64, 128, 256, 512), (3, 4, 6, 3), bottleneck=True)
     assert _trainable(weights.shapes(resnet50)) == 25_557_032
     resnet152 = catalogue.size("cnn", "cnn", "large").dims
