@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import doctor, options, pilot_options, pytest_benchmark_file, running
+from bench import doctor, judging_options, options, pilot_options, pytest_benchmark_file, running
 from bench.check_backend import options as check_backend_options
 from bench.cluster import options as cluster_options
 from bench.compare import options as compare_options
@@ -19,6 +19,7 @@ from bench.envs import command as env_command
 from bench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UsageError
 from bench.gpu_check import options as gpu_check_options
 from bench.history import options as history_options
+from bench.provenance import options as provenance_options
 from bench.report import options as report_options
 from bench.score import options as score_options
 
@@ -60,7 +61,8 @@ def command_line() -> Parser:
     env_command.add(commands).set_defaults(command=env_command.run)
     check = _later("bench.check_backend.command")
     check_backend_options.add(commands).set_defaults(command=check)
-    options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
+    judging_options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
+    judging_options.add_parity(commands).set_defaults(command=_later("bench.gates"))
     options.add_calibrate(commands).set_defaults(command=running.calibrate)
     cluster_options.add_submit(commands).set_defaults(command=_later("bench.cluster.submit"))
     cluster_options.add_collect(commands).set_defaults(command=_later("bench.cluster.collect"))
@@ -73,6 +75,8 @@ def command_line() -> Parser:
     shot = commands.add_parser("snapshot", help="ask the package clients for releases and sizes")
     shot.add_argument("--backend", default="all", help=options.LIST)
     shot.set_defaults(command=_later("bench.snapshot"))
+    provenance_options.add_sbom(commands).set_defaults(command=_later("bench.provenance.sbom"))
+    provenance_options.add_audit(commands).set_defaults(command=_later("bench.provenance.audit"))
     score_options.add_advisories(commands).set_defaults(command=_later("bench.score.audit"))
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))

@@ -66,7 +66,7 @@ def add_calibrate(commands: Any) -> argparse.ArgumentParser:
     return made
 
 
-def _add_choices(choice: argparse._ArgumentGroup) -> None:
+def add_cells(choice: argparse._ArgumentGroup) -> None:
     """What is in the grid."""
     choice.set_defaults(catalogue=catalogue.REFERENCE)
     choice.add_argument("--backend", help="default: " + ",".join(_default_backends()))
@@ -89,6 +89,11 @@ def _add_choices(choice: argparse._ArgumentGroup) -> None:
         help="auto (default), cpu, cuda, rocm, tpu; which one: cuda:1, cuda:GPU-5fc1, cuda:0+1",
     )
     _add_variants(choice)
+
+
+def _add_choices(choice: argparse._ArgumentGroup) -> None:
+    """What is in the grid, how often, and what is found beside speed."""
+    add_cells(choice)
     choice.add_argument(
         "--repeats",
         type=count,
@@ -239,23 +244,6 @@ def _of_each(what: str, text: str, known: Sequence[str]) -> list[str]:
 
 def _default_backends() -> list[str]:
     return [name for name in DEFAULT_BACKENDS if name in backends_index.names()]
-
-
-def add_fairness(commands: Any) -> argparse.ArgumentParser:
-    """Add ``fairness`` and its options to the command line."""
-    fair: argparse.ArgumentParser = commands.add_parser(
-        "fairness", help="measure each adapter's model against its framework's own public one"
-    )
-    fair.add_argument("--backend", default="all", help="a comma list or all")
-    fair.add_argument("--model", default="all", help="cnn, transformer or all")
-    fair.add_argument("--processes", type=count, default=5, help="fresh processes each (5)")
-    fair.add_argument("--rounds", type=count, default=8, help="rounds of A B B A in each (8)")
-    fair.add_argument(
-        "--python", action="append", default=[], metavar="BACKEND=PATH", help="as for run"
-    )
-    fair.add_argument("--track", default="out-of-box", choices=grid.TRACKS)
-    fair.add_argument("--out", type=Path, help="the CSV to write")
-    return fair
 
 
 def counts(option: str, text: str | None) -> list[int]:

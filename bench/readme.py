@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import backends_index, grid, readme_language, scaling, targets
+from bench import backends_index, grid, readme_gates, readme_language, scaling, targets
 from bench.capabilities import CAPABILITIES
 from bench.errors import EXIT_OK, EXIT_USAGE, UsageError
 from bench.fairness_table import table as fairness_table
@@ -206,6 +206,7 @@ SECTIONS: dict[str, Table] = {
     "exports": _on(MACHINE, exports),
     "language": _on(MACHINE, readme_language.training),
     "answering": _on(MACHINE, readme_language.serving),
+    "gates": readme_gates.table,
     "targets": _on(MACHINE, targets.markdown),
     "scaling": scaling.of_two,
     "capabilities": capabilities,

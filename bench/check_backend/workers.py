@@ -12,7 +12,7 @@ from typing import Any
 from bench import machine
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
-from bench.contract import Cell
+from bench.contract import GENERATE, Cell
 from bench.envs import Env
 from bench.errors import EnvError
 from bench.job import Job
@@ -33,7 +33,7 @@ class Workers:
     def __init__(self, environment: Callable[[str, str], Env], devices: Devices) -> None:
         self.environment = environment
         self.devices = devices
-        self.prepared = cache(prepare.ensure)
+        self.prepared: Callable[[str, str], prepare.Prepared] = cache(prepare.ensure)
 
     def answers(self, cell: Cell, questions: Collection[str]) -> Iterator[tuple[str, Reply]]:
         """One worker answers until a question ends it; a fresh one goes on with the next."""
@@ -74,6 +74,19 @@ class Workers:
             "max_abs_err": row["export_max_abs_err"],
         }
 
+    def gated(self, cell: Cell, *, timeout_s: float) -> tuple[Reply, Ended | None]:
+        """The columns that a cell's gate fills, and why it did not pass, or was not reached."""
+        deadline, ended = time.monotonic() + timeout_s, None
+        with scratch_folder() as scratch, self._child(cell, cell.role, scratch) as child:
+            try:
+                child.ask("start", deadline=deadline)
+                child.ask("build", deadline=deadline)
+                left = deadline - time.monotonic()
+                child.ask("gate", deadline=deadline, seconds_left=left, steps=0)
+            except Ended as reason:
+                ended = reason
+            return child.row()[0], ended
+
     def _child(self, cell: Cell, role: str, scratch: Path) -> Child:
         python = self.environment(cell.backend, cell.device).python
         job = self._job(cell, role, scratch)
@@ -98,7 +111,7 @@ class Workers:
             row=folder / "row.json",
             cpus=machine.cpus()[: cell.threads],
             parent=os.getpid(),
-            capabilities=entry.capabilities,
+            capabilities=entry.generates if role == GENERATE else entry.capabilities,
             visible=self.devices.share(cell).env,
         )
 

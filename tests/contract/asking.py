@@ -54,8 +54,9 @@ for _backend in selected():
 
 
 def run_tiny(backend: str, *arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
-    """``bench run`` at tiny on the CPU, once, in the environment that the tests use."""
-    asked = ["--backend", backend, "--size", "tiny", "--device", "cpu", *arguments]
+    """``bench run`` at tiny on a CPU, once, by one thread, in the tests' own environment."""
+    fixed = ["--size", "tiny", "--device", "cpu", "--threads", str(THREADS)]
+    asked = ["--backend", backend, *fixed, *arguments]
     own = ["--python", f"{backend}={python(backend)}", "--repeats", "1", "--out", str(out)]
     return subprocess.run(
         [sys.executable, "-m", "bench", "run", *asked, *own],

@@ -39,7 +39,7 @@ def test_it_passes_its_own_gate_and_its_file_is_served(tmp_path: Path) -> None:
     spec.write_text(SPEC, encoding="utf-8")
     served = ["--python", f"onnxruntime={python('onnxruntime')}"]
     asked = ["--spec", str(spec), "--workload", "module,export", "--size", "ours"]
-    done = run_tiny("torch", *asked, "--threads", "1", "--mode", "eager", *served, out=out)
+    done = run_tiny("torch", *asked, "--mode", "eager", *served, out=out)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "runs your code: own_net:make (in the workers and for the reference)" in done.stdout
     trained, exported = sorted(files.read(out), key=lambda row: str(row["export_format"]))

@@ -69,7 +69,7 @@ def test_a_size_of_the_users_own_passes_its_own_gate(
     spec, out = tmp_path / "pilot.toml", tmp_path / "own.csv"
     spec.write_text(SPEC, encoding="utf-8")
     size = {"cnn": "odd", "transformer": "uneven"}[model]
-    asked = ["--spec", str(spec), "--workload", model, "--size", size, "--threads", "1"]
+    asked = ["--spec", str(spec), "--workload", model, "--size", size]
     done = run_tiny(backend, *asked, "--python", f"torch={python('torch')}", out=out)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = files.read(out)

@@ -25,7 +25,7 @@ GPUS_ONLY = [name for name in ("torch", "paddle") if name in selected()]
 @pytest.mark.parametrize("backend", training())
 def test_the_cnn_trains_on_two_devices_as_on_one(backend: str, tmp_path: Path) -> None:
     out = tmp_path / "two.csv"
-    asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1", "--batch", "8"]
+    asked = ["--workload", "cnn", "--world-size", "2", "--batch", "8"]
     asked += ["--track", TRACKS.get(backend, "out-of-box")]
     done = run_tiny(backend, *asked, out=out)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,7 +48,7 @@ def test_synchronised_statistics_are_those_of_one_device(tmp_path: Path) -> None
     JAX and Keras do so without being asked, above.
     """
     out = tmp_path / "one.csv"
-    asked = ["--workload", "cnn", "--world-size", "2", "--threads", "1", "--batch", "16"]
+    asked = ["--workload", "cnn", "--world-size", "2", "--batch", "16"]
     run_tiny("tensorflow", *asked, "--setting", "batchnorm=synchronised", out=out)
     (row,) = files.read(out)
     assert (row["status"], row["parity"]) == ("ok", "passed"), row["reason"]
