@@ -32,7 +32,7 @@ def security(backends: Iterable[str], path: Path) -> list[Evidence]:
     newest = max((str(one.get("modified", ""))[:10] for one in known), default="")
     by_name: dict[str, list[Advisory]] = {}
     for one in known:
-        for name in {_name(affected) for affected in _affected(one)}:
+        for name in names(one):
             by_name.setdefault(name, []).append(one)
     found = []
     for backend in backends:
@@ -49,6 +49,11 @@ def security(backends: Iterable[str], path: Path) -> list[Evidence]:
             share = half(count, ADVISORIES_HALF)
             found.append(certain(subject, count, "advisories", share=share))
     return found
+
+
+def names(advisory: Advisory) -> set[str]:
+    """The PyPI packages, normalised, that an advisory is about."""
+    return {_name(affected) for affected in _affected(advisory)}
 
 
 def holds(advisory: Advisory, name: str, version: str) -> bool:
