@@ -55,7 +55,7 @@ def told(found: Found) -> str:
     if found["parity_loss_err"] is not None:
         said.append(f"losses {found['parity_loss_err']:.1e}")
     if found["tokens_equal"] is not None:
-        said.append(f"{found['tokens_equal']} tokens equal")
+        said.append(f"{found['tokens_equal']:.0%} of tokens equal")
     said += [f"{found['seconds']:.0f} s", f"{found['peak_host_mib']:.0f} MiB"]
     return f"{found['cell_id']}: passed: {', '.join(said)}"
 

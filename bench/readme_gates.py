@@ -49,5 +49,5 @@ def _cell(one: dict[str, Any] | None, reasons: dict[str, int]) -> str:
     if one["parity_loss_err"] is not None:
         said.append(f"losses {one['parity_loss_err']:.1e}")
     if one["tokens_equal"] is not None:
-        said.append(f"{one['tokens_equal']} tokens equal")
+        said.append(f"{one['tokens_equal']:.0%} of tokens equal")
     return f"{', '.join(said)}; {one['peak_host_mib']:,.0f} MiB"

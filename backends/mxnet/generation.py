@@ -95,6 +95,7 @@ class Generation(generation.Generation):
         self.parts = [self.kept[index] for index in range(len(self.kept))]  # views
         self.prompts = mx.nd.array(prompts, ctx=where, dtype="float32")  # as programs.place
         self.places = [mx.nd.array([place], ctx=where) for place in range(room)]
+        self.calibrated = "the prompts that it answers" if cell.precision == "int8" else ""
         self.filled = 0
         self.chosen, self.output = self.prompts, self.prompts
 
@@ -141,6 +142,7 @@ class Generation(generation.Generation):
         return {
             "compiled": bool(self.further._active),  # noqa: SLF001  no public way
             "weights": "/".join(sorted(weights)),
+            **({"calibrated_on": self.calibrated} if self.calibrated else {}),
         }
 
 

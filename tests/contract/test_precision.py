@@ -65,3 +65,11 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale(
     (loss, scale), (_, lowered) = spoilt[1:3]
     assert lowered == scale / 2
     assert float(loss) != pytest.approx(float(whole[2][0]), rel=1e-4), "the batches must differ"
+
+
+@pytest.mark.backend("mxnet")
+def test_int8_says_what_it_was_calibrated_on(ask: Ask) -> None:
+    if "mxnet" not in selected():
+        pytest.skip("MXNet is not asked for")
+    found = ask("generate", cell("mxnet", "decoder", workload="generate", precision="int8"))
+    assert found["effective"]["calibrated_on"] == "the prompts that it answers"
