@@ -26,7 +26,10 @@ def add_submit(commands: Any) -> argparse.ArgumentParser:
         "--resume", type=Path, metavar="DIR", help="submit what is missing of a pilot, and no more"
     )
     made.add_argument(
-        "--time", type=count, default=60, metavar="MINUTES", help="limit of each job (60)"
+        "--time",
+        type=count,
+        metavar="MINUTES",
+        help="limit of each job; default: an hour of Slurm's, a week of this machine's",
     )
     slurm = made.add_argument_group("of Slurm")
     slurm.add_argument("--partition", default="", help="such as gpu")

@@ -18,6 +18,8 @@ from bench.errors import EXIT_OK, UsageError
 
 REPEATS = 3
 """Where none are asked for: a share cannot see how well another's ratios are known."""
+MINUTES = {"slurm": 60, "local": 7 * 24 * 60}
+"""What a job may take; on this machine one job has all shares."""
 OWN_PLACE = ("out", "resume", "json", "report", "find_max_batch")
 """Options of ``bench run`` that a share cannot have."""
 
@@ -91,8 +93,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _how(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("time", "partition", "gres", "account", "array_parallelism")
-    return {name: getattr(arguments, name) for name in names} | {"set": dict(arguments.set)}
+    names = ("partition", "gres", "account", "array_parallelism")
+    given = {name: getattr(arguments, name) for name in names} | {"set": dict(arguments.set)}
+    return given | {"time": arguments.time or MINUTES[arguments.engine]}
 
 
 def _shares(tasks: Sequence[grid.Task]) -> list[Share]:
