@@ -9,7 +9,6 @@ except while the worker is timing, at the memory of the process tree.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -20,9 +19,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from backends.entry import Entry
-from bench import memory
+from bench import memory, received
 from bench.job import Job
-from bench.pipes import Pipes, read
+from bench.pipes import Pipes, TooLong, read
+from bench.received import Unbelievable
 from bench.scratch import child_env
 
 TICK_S = 0.5
@@ -131,10 +131,14 @@ class Child:
         self._answers.clear()
         for pipes in self._ranks:
             pipes.send({"do": do, **arguments})
-        while (reply := self._answer()) is None:
-            self._listen(min(TICK_S, max(0.0, deadline - time.monotonic())))
-            if not self._heard():
-                self._watch(deadline)
+        try:
+            while (reply := self._answer()) is None:
+                self._listen(min(TICK_S, max(0.0, deadline - time.monotonic())))
+                if not self._heard():
+                    self._watch(deadline)
+        except (TooLong, Unbelievable) as error:
+            self.kill()
+            raise Ended("failed", str(error)) from error
         if do != LAST:
             self._sample()
         if "status" in reply:
@@ -152,15 +156,25 @@ class Child:
         self._process.wait()
         self._drain()
 
-    def row(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The columns and the raw times that the worker left, complete or not."""
+    def found(self, ended: Ended | None) -> tuple[dict[str, Any], dict[str, Any], Ended | None]:
+        """``row``, and why the worker ended early: as known, or because its row is none."""
         try:
-            saved = json.loads(self.job.row.read_text())
-        except FileNotFoundError:
-            return {}, {}
-        row = saved["row"]
-        row["peak_host_mib"] = max(row["peak_host_mib"], self.peak_bytes / 2**20)
-        return row, saved["times"]
+            return *self.row(), ended
+        except Ended as reason:
+            return {}, {}, ended or reason
+
+    def row(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The columns and the raw times that the worker left, complete or not. Ended where what it
+        left is neither.
+        """
+        try:
+            row, times = received.row(self.job.row)
+        except Unbelievable as error:
+            raise Ended("failed", str(error)) from error
+        if row:
+            seen = self.peak_bytes / 2**20
+            row["peak_host_mib"] = max(row.get("peak_host_mib") or 0.0, seen)
+        return row, times
 
     def _heard(self) -> bool:
         return any(pipes.ready() for pipes in self._ranks)
@@ -169,7 +183,11 @@ class Child:
         """The first rank's reply once all have replied; that of one that failed at once, for the
         others may wait for it for ever.
         """
-        self._answers |= {pipes: pipes.reply() for pipes in self._ranks if pipes.ready()}
+        role = "duel" if self.job.rival else self.job.role
+        for pipes in self._ranks:
+            if pipes.ready():
+                said = received.answer(self.phase, pipes.reply(), role=role)
+                self._answers[pipes] = said
         failed = [reply for reply in self._answers.values() if "status" in reply]
         if failed:
             return failed[0]

@@ -7,7 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bench.contract import BenchError
+
+LONGEST = 64 << 20  # bytes of an answer; the blocks of a long turn are some kB
 PIECE = 1 << 16  # bytes read at once, a pipe's usual capacity
+
+
+class TooLong(BenchError):
+    """What a worker answers has no end."""
 
 
 class Pipes:
@@ -32,12 +39,14 @@ class Pipes:
         """Take what has been written; False where the worker's end is closed."""
         piece = read(self.replies)
         self._buffer += piece or b""
+        if len(self._buffer) > LONGEST:
+            raise TooLong(f"the worker's answer is longer than {LONGEST >> 20} MiB")
         return piece != b""
 
-    def reply(self) -> dict[str, Any]:
+    def reply(self) -> bytes:
+        """The first whole line, which nobody has looked at."""
         line, _, self._buffer = self._buffer.partition(b"\n")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        return line
 
     def close(self) -> None:
         os.close(self._commands)

@@ -158,8 +158,7 @@ class _Run:
             except Ended as reason:
                 ended = reason
         self.logs.append(f"== {role} {cell.id}\n{child.log.text()}\n")
-        row, times = child.row()
-        return row, times, ended
+        return child.found(ended)
 
     def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
         folder.mkdir()

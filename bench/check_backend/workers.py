@@ -85,7 +85,8 @@ class Workers:
                 child.ask("gate", deadline=deadline, seconds_left=left, steps=0)
             except Ended as reason:
                 ended = reason
-            return child.row()[0], ended
+            row, _, ended = child.found(ended)
+            return row, ended
 
     def _child(self, cell: Cell, role: str, scratch: Path) -> Child:
         python = self.environment(cell.backend, cell.device).python

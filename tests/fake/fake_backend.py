@@ -229,6 +229,24 @@ def print_megabytes() -> None:
         os.write(1, b"noise\n" * 50_000)
 
 
+def answer_nonsense() -> None:
+    """On the parent's own channel, ahead of the worker's answer."""
+    with Path(_job()["replies"]).open("w") as replies:
+        replies.write("noise, no JSON\n")
+
+
+def forge_a_row() -> None:
+    """As if it were another cell's, and fast; then die, before the worker writes its own."""
+    forged = {"cell_id": "torch/cnn", "status": "ok", "samples_per_s": 1e9}
+    Path(_job()["row"]).write_text(json.dumps({"row": forged, "times": {}}))
+    os._exit(0)
+
+
+def _job() -> dict[str, str]:
+    job: dict[str, str] = json.loads(Path(sys.argv[1]).read_text())
+    return job
+
+
 def fill_the_disk() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
@@ -291,6 +309,8 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "grandchildren": leave_grandchildren,
     "print": print_megabytes,
     "full_disk": fill_the_disk,
+    "nonsense": answer_nonsense,
+    "forged": forge_a_row,
     "family": grow_family,
     "cache": use_the_cache,
     "fails_without_a_pool": fail_without_a_pool,

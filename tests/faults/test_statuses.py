@@ -22,6 +22,8 @@ EXPECTED = {
     "unsupported": ("unsupported", "asked to be unsupported"),
     "wrong_logits": ("parity_failed", "logits off by"),
     "full_disk": ("failed", "row file: OSError"),
+    "nonsense": ("failed", "start: the worker's answer is no JSON"),
+    "forged": ("crashed", "exit code 0 without an answer"),
     "grandchildren": ("ok", ""),
     "print": ("ok", ""),
     "nothing": ("ok", ""),
@@ -60,6 +62,7 @@ def test_each_end_has_its_status_and_reason(rows, what):
     assert rows[what]["status"] == status
     assert reason in (rows[what]["reason"] or "")
     assert rows[what]["wall_s"] > 0
+    assert rows[what]["backend"] == "fake"  # whatever a worker says that it is
 
 
 def test_no_cell_disappears(rows):
