@@ -51,13 +51,18 @@ def told(found: Found) -> str:
     """A cell's gate in a line."""
     if found["status"] != "ok":
         return f"{found['cell_id']}: {found['status']}: {found['reason']}"
+    took = f"{found['seconds']:.0f} s, {found['peak_host_mib']:.0f} MiB"
+    return f"{found['cell_id']}: passed: {deviations(found)}, {took}"
+
+
+def deviations(found: Found) -> str:
+    """Of a gate that passed, from the float64 reference."""
     said = [f"logits {found['parity_logits_err']:.1e}"]
     if found["parity_loss_err"] is not None:
         said.append(f"losses {found['parity_loss_err']:.1e}")
     if found["tokens_equal"] is not None:
         said.append(f"{found['tokens_equal']:.0%} of tokens equal")
-    said += [f"{found['seconds']:.0f} s", f"{found['peak_host_mib']:.0f} MiB"]
-    return f"{found['cell_id']}: passed: {', '.join(said)}"
+    return ", ".join(said)
 
 
 def _gates(tasks: Sequence[Task]) -> list[Task]:

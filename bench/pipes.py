@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.contract import BenchError
 
-LONGEST = 64 << 20  # bytes of an answer; the blocks of a long turn are some kB
+LONGEST = 64 << 20  # bytes of an answer or a row file; long turns make some kB
 PIECE = 1 << 16  # bytes read at once, a pipe's usual capacity
 
 

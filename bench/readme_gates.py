@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import backends_index
 from bench.contract import GENERATE
+from bench.gates import deviations
 from bench.readme_parts import footnotes, shown
 from bench.rows.schema import Row
 
@@ -45,9 +46,4 @@ def _cell(one: dict[str, Any] | None, reasons: dict[str, int]) -> str:
         return "not yet measured"
     if one["status"] != "ok":
         return f"{one['status']} ({reasons.setdefault(one['reason'], len(reasons) + 1)})"
-    said = [f"logits {one['parity_logits_err']:.1e}"]
-    if one["parity_loss_err"] is not None:
-        said.append(f"losses {one['parity_loss_err']:.1e}")
-    if one["tokens_equal"] is not None:
-        said.append(f"{one['tokens_equal']:.0%} of tokens equal")
-    return f"{', '.join(said)}; {one['peak_host_mib']:,.0f} MiB"
+    return f"{deviations(one)}; {one['peak_host_mib']:,.0f} MiB"

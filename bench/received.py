@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.contract import BenchError
+from bench.pipes import LONGEST
 from bench.rows import schema
-
-LONGEST = 64 << 20
-"""Bytes of one row file; a long cell's times are some kB."""
 
 PARENTS = frozenset(
     {

@@ -146,8 +146,10 @@ def _missing(plan: Plan, parts: Sequence[Part]) -> Iterator[tuple[Key, str]]:
 def _why(plan: Plan, part: Part) -> tuple[str, str]:
     """Status and reason of cells that an ended job has left without a row."""
     word = "TIMEOUT" if part.end == TIME_LIMIT else part.state.word.rstrip("+").partition(" ")[0]
-    other = f"the job left no row ({part.state.word}; {part.end or 'it did not say why'})"
-    status, reason = REASONS.get(word, ("crashed", other))
+    other = ("crashed", f"the job left no row and did not say why ({part.state.word})")
+    if part.end:  # the share had the time to say so
+        other = ("interrupted", f"the job was {part.end}")
+    status, reason = REASONS.get(word, other)
     return status, f"{reason.format(minutes=plan.minutes)}: job {part.job or 'none'}"
 
 

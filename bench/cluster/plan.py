@@ -23,6 +23,8 @@ from bench.rows.schema import Row
 
 VERSION = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,120}$")]
+Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Key = tuple[str, int]
 
 
@@ -40,9 +42,20 @@ class Share(_Record):
     keys: list[Key]
 
 
+class How(_Record):
+    """The engine's options. They end in a job's script, so no value has a line of its own in it."""
+
+    time: int = Field(gt=0)
+    partition: Plain = ""
+    gres: Plain = ""
+    account: Plain = ""
+    array_parallelism: int = Field(default=256, gt=0)
+    set: dict[Option, Plain] = {}
+
+
 class Plan(_Record):
     """argv: the options of ``bench run``, as they hold in the folder ``cwd``. cells: by id, as
-    ``Cell.to_json``. how: the engine's options.
+    ``Cell.to_json``.
     """
 
     version: int = VERSION
@@ -51,14 +64,14 @@ class Plan(_Record):
     cwd: str
     argv: list[str]
     engine: str
-    how: dict[str, Any]
+    how: How
     shares: list[Share]
     cells: dict[str, dict[str, Any]]
 
     @property
     def minutes(self) -> int:
         """What a job may take."""
-        return int(self.how["time"])
+        return self.how.time
 
     def cell(self, cell_id: str) -> Cell:
         return Cell.from_json(self.cells[cell_id])
@@ -102,7 +115,8 @@ class PilotFolder:
 
     def submissions(self) -> list[Jobs]:
         """The oldest first."""
-        found = sorted(self.jobs.glob("*.json"), key=lambda path: int(path.stem))
+        ours = [path for path in self.jobs.glob("*.json") if path.stem.isdigit()]
+        found = sorted(ours, key=lambda path: int(path.stem))
         return [_read(path, Jobs) for path in found]
 
     def submitted(self, jobs: Jobs) -> None:

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from bench import backends_index, cli, grid, machine, options, pilot_options, running, schedule
 from bench.cluster import engines
 from bench.cluster.collect import open_shares
-from bench.cluster.plan import Jobs, PilotFolder, Plan, Share
+from bench.cluster.plan import How, Jobs, PilotFolder, Plan, Share
 from bench.errors import EXIT_OK, UsageError
 
 REPEATS = 3
@@ -52,7 +53,9 @@ def _submit(folder: PilotFolder, plan: Plan, names: Sequence[str], *, said: bool
     jobs = engine.plan(names)
     python = [sys.executable, "-m", "bench.cluster.share", str(folder.path)]
     before = datetime.now(UTC)
-    ids = engine.submit([[*python, *job] for job in jobs], log=folder.log, how=plan.how)
+    ids = engine.submit(
+        [[*python, *job] for job in jobs], log=folder.log, how=plan.how.model_dump()
+    )
     found = {name: one for job, one in zip(jobs, ids, strict=True) for name in job}
     folder.submitted(Jobs(submitted_at=before, ids=found))
     cells = sum(len(share.keys) for share in plan.shares if share.name in found)
@@ -92,10 +95,15 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+def _how(arguments: argparse.Namespace) -> How:
     names = ("partition", "gres", "account", "array_parallelism")
     given = {name: getattr(arguments, name) for name in names} | {"set": dict(arguments.set)}
-    return given | {"time": arguments.time or MINUTES[arguments.engine]}
+    minutes = arguments.time or MINUTES[arguments.engine]
+    try:
+        return How.model_validate({"time": minutes, **given})
+    except ValidationError as error:
+        option = error.errors()[0]["loc"][0]
+        raise UsageError(f"--{option}: a value is one line of plain text") from error
 
 
 def _shares(tasks: Sequence[grid.Task]) -> list[Share]:

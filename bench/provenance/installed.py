@@ -49,11 +49,6 @@ class Package(NamedTuple):
     licence: str
 
     @property
-    def purl(self) -> str:
-        """Package URL (ECMA-427)."""
-        return f"pkg:pypi/{self.name}@{self.version}"
-
-    @property
     def doubt(self) -> str:
         """Why somebody should look at its licence; empty where nobody has to."""
         if not self.licence:

@@ -66,7 +66,7 @@ def document(backend: str, device: str, env: Env, packages: list[Package]) -> st
                 name=one.name,
                 version=one.version,
                 purl=purl,
-                bom_ref=one.purl,
+                bom_ref=str(purl),
                 licenses=known,
             )
         )

@@ -76,6 +76,29 @@ def test_a_folder_is_not_taken_twice_and_damage_is_named(folder):
         PilotFolder(folder.path / "rows").plan()
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"partition": "a\nrm"},
+        {"set": {"a\nb": "c"}},
+        {"set": {"comment": "c\nrm"}},
+        {"time": 0},
+        {"other": 1},
+    ],
+)
+def test_a_plan_that_would_write_lines_into_a_job_s_script_is_damaged(folder, how):
+    held = json.loads((folder.path / "plan.json").read_text())
+    held["how"] |= how
+    (folder.path / "plan.json").write_text(json.dumps(held))
+    with pytest.raises(UsageError, match=r"plan\.json is damaged"):
+        folder.plan()
+
+
+def test_what_lies_beside_the_submissions_is_passed_over(folder):
+    (folder.jobs / "notes.json").write_text("mine")
+    assert folder.submissions() == []
+
+
 def test_a_share_s_name_stays_in_the_folder():
     with pytest.raises(ValueError, match="name"):
         Share(name="../../other", keys=[])
@@ -140,6 +163,7 @@ def test_a_dead_process_is_no_job():
         (["--folder", "{0}", "--", "--backend", "trch"], "did you mean 'torch'"),
         (["--folder", "{0}", "--set", "wrap=a\nrm", "--"], "write KEY=VALUE"),
         (["--folder", "{0}", "--set", "a b=c", "--"], "write KEY=VALUE"),
+        (["--folder", "{0}", "--partition", "a\nrm", "--"], "--partition: a value is one line"),
         (["--resume", "{0}", "--", "--size", "tiny"], "give it alone"),
         (["--resume", "{0}"], "no folder of bench submit"),
         (["--folder", "{0}", "--engine", "pbs", "--"], "invalid choice"),
