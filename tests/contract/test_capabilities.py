@@ -14,12 +14,13 @@ from bench.rows.schema import Row
 from tests.contract.asking import ROOT, run_tiny, selected
 
 ON_TWO = ("data-parallel", "checkpoint")
+TORCHS = ("dynamic-shapes", "safetensors", "dlpack")
 ELSEWHERE = {
     **dict.fromkeys((name for name in BACKENDS if BACKENDS[name].trains), ON_TWO),
-    **dict.fromkeys(("lightning", "deepspeed"), (*ON_TWO, "dynamic-shapes")),
+    **dict.fromkeys(("lightning", "deepspeed"), (*ON_TWO, *TORCHS)),
 }
 """What is asked elsewhere already, to save minutes: two devices that go on from a checkpoint
-(parallel-checkpoint) do both of ON_TWO, and the torch family's dynamic shapes are one function."""
+(parallel-checkpoint) do both of ON_TWO, and TORCHS are PyTorch's own functions."""
 
 
 def committed(backend: str) -> dict[str, Row]:

@@ -121,18 +121,18 @@ def test_a_pilot_on_two_nodes(limited, pilot):
 
 
 def test_a_requeued_job_goes_on(pilot):
-    pilot.submit(*HANGS, "--timeout", "20")
+    pilot.submit(*HANGS, "--timeout", "12")
     pilot.until(lambda: pilot.rows_on_disk() == 1)
     pilot.cluster.ask("scontrol", "requeue", pilot.job())
     code, rows, missing = pilot.collect("--follow")
     assert (code, missing) == (0, [])
     assert [row["status"] for row in rows] == ["ok", "timeout"]
-    assert rows[1]["wall_s"] >= 20  # a row of its own cell's deadline, not of a job that ended
+    assert rows[1]["wall_s"] >= 12  # a row of its own cell's deadline, not of a job that ended
     assert pilot.attempts() == 2
 
 
 def test_cancelled_and_resumed(pilot):
-    pilot.submit(*HANGS, "--timeout", "20")
+    pilot.submit(*HANGS, "--timeout", "12")
     pilot.until(lambda: pilot.rows_on_disk() == 1)
     pilot.collect("--cancel")
     pilot.until(lambda: all(state.ended for state in states(pilot).values()))
@@ -158,7 +158,7 @@ def states(pilot: Pilot) -> dict[str, engine.State]:
 
 
 def test_a_node_that_dies(pilot):
-    pilot.submit(*HANGS, "--timeout", "20")
+    pilot.submit(*HANGS, "--timeout", "12")
     pilot.until(lambda: pilot.rows_on_disk() == 1)
     shown = pilot.cluster.ask("scontrol", "--oneliner", "show", "job", pilot.job())
     node = shown.partition(" NodeList=")[2].split()[0]

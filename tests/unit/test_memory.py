@@ -133,8 +133,9 @@ def test_a_peak_is_kept_until_it_is_reset():
     )
     # 64 MiB of ones, to some pages that the interpreter takes or gives back meanwhile.
     assert held - now == pytest.approx(64, abs=2)
-    assert held_peak >= held
-    assert held_peak >= peak
+    # Each thread of the kernel's counts some pages for itself first (proc(5), "statm").
+    assert held_peak >= held - 2
+    assert held_peak >= peak - 2
     assert after_peak == pytest.approx(held_peak, abs=2)
     assert held - after == pytest.approx(64, abs=2)
     assert reset_peak == pytest.approx(reset, abs=2)
