@@ -36,7 +36,8 @@ help:  ## this list
 venv: $(STAMP)  ## .venv, the harness's own environment, and nothing else
 
 # The stamp is a copy of the lock, so that a checkout that only touches the file rebuilds nothing.
-# --no-deps: the lock is complete (uv resolved it) and leaves one dependency out on purpose.
+# pip installs uv (and numpy, without which nothing of bench is imported), uv the rest:
+# on two busy cores 20 s, where pip alone took 145.
 # A .pth line puts the project on the path: unlike an editable install it needs no build backend
 # and no network, and as it is relative the checkout can be moved.
 $(STAMP): locks/harness.txt
@@ -54,8 +55,10 @@ $(STAMP): locks/harness.txt
 	    echo "$$found cannot make environments: install its venv module (python3.11-venv)" >&2; \
 	    exit 2; \
 	fi; \
+	awk '/^[^ #]/ { on = /^(numpy|uv)==/ } on' $< > $(VENV)/first.txt; \
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-	    --only-binary :all: -r $<; \
+	    --only-binary :all: -r $(VENV)/first.txt; \
+	$(PY) -m bench.envs.harness; \
 	site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	echo ../../../.. > "$$site/framework_pilot.pth"; \
 	printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m bench "$$@"\n' > $(VENV)/bin/bench; \
