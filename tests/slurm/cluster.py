@@ -55,7 +55,10 @@ MinJobAge=3600
 JobRequeue=1
 GresTypes=gpu
 {nodes}
-PartitionName=main Nodes=node[1-2] Default=YES MaxTime=60 State=UP OverSubscribe=NO
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=node[1-2] Default=YES MaxTime=60 State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=urgent Nodes=node[1-2] MaxTime=60 State=UP OverSubscribe=NO PriorityTier=2
 """
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 CoresPerSocket=2"
@@ -136,11 +139,15 @@ class Cluster:
         spool = str(self.root / f"spool.{node}")
         victims = [pid for pid in _steps(self.root) if _about(pid, node, spool)]
         tree = [pid for victim in victims for pid in _tree(victim)]
-        daemon = self._processes.pop(node)
-        daemon.kill()
+        self.kill_daemon(node)
         for pid in tree:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def kill_daemon(self, node: str) -> None:
+        """Its jobs go on; the controller holds the node for dead after a while."""
+        daemon = self._processes.pop(node)
+        daemon.kill()
         daemon.wait()
 
     def _configure(self) -> None:

@@ -157,11 +157,31 @@ def states(pilot: Pilot) -> dict[str, engine.State]:
             os.environ["SLURM_CONF"] = before
 
 
+def node_of(pilot: Pilot) -> str:
+    shown = pilot.cluster.ask("scontrol", "--oneliner", "show", "job", pilot.job())
+    return shown.partition(" NodeList=")[2].split()[0]
+
+
+def test_a_preempted_job_goes_on(pilot):
+    pilot.submit(*HANGS, "--timeout", "12")
+    pilot.until(lambda: pilot.rows_on_disk() == 1)
+    whole = (
+        "--partition=urgent",
+        f"--nodelist={node_of(pilot)}",
+        "--exclusive",
+        "--output=/dev/null",
+    )
+    pilot.cluster.ask("sbatch", *whole, "--wrap=sleep 1")
+    code, rows, missing = pilot.collect("--follow")
+    assert (code, missing) == (0, [])
+    assert [row["status"] for row in rows] == ["ok", "timeout"]
+    assert pilot.attempts() == 2
+
+
 def test_a_node_that_dies(pilot):
     pilot.submit(*HANGS, "--timeout", "12")
     pilot.until(lambda: pilot.rows_on_disk() == 1)
-    shown = pilot.cluster.ask("scontrol", "--oneliner", "show", "job", pilot.job())
-    node = shown.partition(" NodeList=")[2].split()[0]
+    node = node_of(pilot)
     pilot.cluster.kill_node(node)
     try:
         code, rows, missing = pilot.collect("--follow")
@@ -170,6 +190,20 @@ def test_a_node_that_dies(pilot):
     assert (code, missing) == (0, [])
     assert [row["status"] for row in rows] == ["ok", "timeout"]
     assert pilot.attempts() == 2
+
+
+def test_a_daemon_that_dies_leaves_its_job_to_end(pilot):
+    """Slurm may start the job again meanwhile: there is one row of each cell all the same."""
+    pilot.submit(*HANGS, "--timeout", "12")
+    pilot.until(lambda: pilot.rows_on_disk() == 1)
+    node = node_of(pilot)
+    pilot.cluster.kill_daemon(node)
+    try:
+        code, rows, missing = pilot.collect("--follow")
+    finally:
+        pilot.cluster.start_node(node)
+    assert (code, missing) == (0, [])
+    assert [row["status"] for row in rows] == ["ok", "timeout"]
 
 
 def test_the_time_limit(limited):
