@@ -127,8 +127,11 @@ class ResultFile:
         try:
             with self._manifest.undone_unless(self._fd, size):
                 self._write(fields, times)
-        except OSError as error:
-            os.ftruncate(self._steps_fd, before)
+        except BaseException as error:
+            if os.fstat(self._fd).st_size == size:
+                os.ftruncate(self._steps_fd, before)
+            if not isinstance(error, OSError):
+                raise
             raise UsageError(
                 f"cannot write {self.path}: {reading.words(error)}; every row before this one is in"
                 " it: make room and go on with --resume"
@@ -190,8 +193,7 @@ def _cannot_create(path: Path, error: OSError | ValueError) -> str:
         if path.is_dir():
             return f"{path} is a folder: name a file, such as {path / 'rows.csv'}"
         return f"{path} exists already: name another file, or go on with it with --resume"
-    beside = [str(part) for part in parts(path)]
-    if isinstance(error, FileExistsError) and str(error.filename) in beside:
+    if isinstance(error, FileExistsError) and Path(error.filename) in parts(path):
         return f"{error.filename} is left from another run: move it away, or name another file"
     return f"cannot write {path}: {reading.words(error)}; name another file with --out"
 
