@@ -33,7 +33,7 @@ class Entry:
     preallocation: variables that keep it from taking an accelerator's memory in advance; none where
     it does not. no_pool: settings, written ``key=value``, under which it does not.
     fallbacks: lock to use instead where a lock's packages cannot be found.
-    sources: distributions that exist as source only and are built with the environment.
+    sources: distributions that are built with the environment -> why no wheel of them will do.
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
     generates: module of its decoder with a cache (bench/generation.py).
     serves: module that runs a user's own model file (bench/served.py).
@@ -64,7 +64,7 @@ class Entry:
     preallocation: Mapping[str, str] = field(default_factory=dict)
     no_pool: tuple[str, ...] = ()
     fallbacks: Mapping[str, str] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
     capabilities: str = ""
     python: str = "3.11"
     generates: str = ""

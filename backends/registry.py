@@ -16,6 +16,7 @@ from backends.variables import (
 )
 from bench.pipeline import INPUT, PIPELINE
 
+SOURCE_ONLY = "its release has no wheel on the package index"
 TORCH_ROCM = "its ROCm build is on PyTorch's own index only"
 FED = {INPUT: (PIPELINE,)}  # by its own input pipeline, and not from the device
 RECOMPUTE = {"recompute": ("on",)}  # activation checkpointing
@@ -119,7 +120,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             settings={"zero_stage": ("0", "1", "2", "3"), **TRAINING},
             cache_dirs=("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
             device_env={kind: {"DS_ACCELERATOR": name} for kind, name in DEEPSPEED_DEVICES.items()},
-            sources=("deepspeed",),
+            sources={"deepspeed": SOURCE_ONLY},
             prepare="backends.deepspeed.ops",
         ),
         "mxnet": Entry(
@@ -134,7 +135,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             device_env={"cuda": {"NVIDIA_TF32_OVERRIDE": "0"}},
             formats={"onnx": "onnxruntime", "native": "mxnet"},
             settings={**FED, **RECOMPUTE},
-            sources=("gluonnlp",),
+            sources={"gluonnlp": SOURCE_ONLY},
             public="backends.mxnet.public",
             public_lock="public",
             archived="2023-11",
@@ -154,7 +155,7 @@ BACKENDS: Mapping[str, Entry] = MappingProxyType(
             imports=("paddle", "paddle2onnx"),
             formats={"onnx": "onnxruntime", "native": "paddle"},
             settings=TRAINING,
-            sources=("jieba", "seqeval"),  # PaddleNLP's
+            sources=dict.fromkeys(("jieba", "seqeval"), f"PaddleNLP asks for it; {SOURCE_ONLY}"),
             public="backends.paddle.public",
             distribution="paddlepaddle",
             public_lock="public",

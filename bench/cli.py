@@ -77,6 +77,8 @@ def command_line() -> Parser:
     shot.set_defaults(command=_later("bench.snapshot"))
     provenance_options.add_sbom(commands).set_defaults(command=_later("bench.provenance.sbom"))
     provenance_options.add_audit(commands).set_defaults(command=_later("bench.provenance.audit"))
+    provenance_options.add_verify(commands).set_defaults(command=_later("bench.provenance.verify"))
+    provenance_options.add_sign(commands).set_defaults(command=_later("bench.provenance.signing"))
     score_options.add_advisories(commands).set_defaults(command=_later("bench.score.audit"))
     night = commands.add_parser("night", help="compare a folder's last night with the one before")
     night.add_argument("folder", type=Path, nargs="?", default=Path("nights"))

@@ -19,7 +19,7 @@ from bench import backends_index, batch_search, grid, nodes, options, pilot, tab
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
 from bench.infer import options as infer_options
 from bench.report import options as report_options
-from bench.rows import files, schema
+from bench.rows import files, places, schema
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,8 +126,8 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, 
         yield file, run_id
     except UsageError:
         if not file.rows:  # nothing was run, so the name is free for the next try
-            file.path.unlink()
-            files.steps_path(file.path).unlink()
+            for part in places.parts(file.path):
+                part.unlink(missing_ok=True)  # an older file has no manifest
         raise
     finally:
         file.close()

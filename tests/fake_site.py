@@ -26,6 +26,11 @@ ENTRY = Entry(
 )
 
 
+def locked(version: str) -> str:
+    """A lock of one package."""
+    return f"package=={version} --hash=sha256:{'0' * 64}\n"
+
+
 @dataclasses.dataclass
 class Site:
     """A backend called ``fake`` with two locks, and the stand-in that installs them."""
@@ -36,7 +41,7 @@ class Site:
     def lay(self) -> None:
         """Write the locks and the stand-in; nothing of ``bench`` is changed by it."""
         for device in self.entry.locks:
-            self.lock(device).write_text(f"package=={device}\n", encoding="utf-8")
+            self.lock(device).write_text(locked(f"1+{device}"), encoding="utf-8")
         self.uv.write_text(
             f'#!/bin/sh\nexec {fake_uv.PYTHON} {fake_uv.__file__} {self.folder} "$@"\n',
             encoding="utf-8",

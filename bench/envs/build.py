@@ -23,7 +23,7 @@ from pathlib import Path
 
 from backends.entry import Entry
 from bench import backends_index
-from bench.envs import interpreters, locks, pip_settings, uv
+from bench.envs import hashed, interpreters, locks, pip_settings, uv
 from bench.errors import EnvError, unknown
 
 Log = Callable[[str], None]
@@ -173,6 +173,9 @@ def _fall_back(backend: str, device: str, *, why: str, log: Log) -> Env:
 def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     """Make the environment in ``place``; the ready file is written last, after a health check."""
     entry = backends_index.find(backend)
+    lock = locks.lock_file(backend, device)
+    if refused := [*hashed.problems(lock), *hashed.unexplained(entry.sources)]:
+        raise EnvError(f"{refused[0]}: refused; mend the .in or the registry, then make lock")
     if place.exists():
         log(f"{backend}: {place.name} is half-built; building it anew")
         _clear(place)
@@ -181,7 +184,6 @@ def _build(backend: str, device: str, *, place: Path, log: Log) -> None:
     log(f"{backend}: building {place.name} with Python {entry.python}")
     harness = Path(sys.executable)
     uv.run(["venv", "--quiet", "--no-project", "--python", str(base), str(place)], log=log)
-    lock = locks.lock_file(backend, device)
     sync = ["pip", "sync", "--require-hashes", *_sources(entry, lock)]
     sync += ["--python", str(interpreter(place)), str(lock)]
     _sync(backend, sync, lock, pip_settings.uv_arguments(harness), log=log)

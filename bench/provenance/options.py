@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench import pilot_options
+from bench.pilot_file import PilotFile
+from workloads.catalogue import REFERENCE
+
 
 def add_sbom(commands: Any) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
@@ -42,4 +46,43 @@ def add_audit(commands: Any) -> argparse.ArgumentParser:
         help="exit with 1 from this severity on (high)",
     )
     made.add_argument("--json", action="store_true", help="print JSON")
+    return made
+
+
+def add_verify(commands: Any) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        "verify",
+        help="look whether results are as they were written, and what they rest on is there",
+        description="Of each file the manifest, of each row the revision, the lock, the id, the"
+        " settings and the spec. What cannot be told here is said, and is not counted as fine.",
+    )
+    made.add_argument("results", type=Path, nargs="*", metavar="RESULTS", help="files or folders")
+    made.add_argument(
+        "--locks", action="store_true", help="look at the locks: hashes, and sources with why"
+    )
+    made.add_argument(
+        "--signers", type=Path, metavar="FILE", help="who may have signed: a file of ssh-keygen's"
+    )
+    made.add_argument(
+        "--strict", action="store_true", help="exit with 1 also where something cannot be verified"
+    )
+    made.add_argument("--json", action="store_true", help="print JSON")
+    pilot_options.add(made, _of_verify)
+    made.set_defaults(catalogue=REFERENCE)
+    return made
+
+
+def _of_verify(file: PilotFile) -> pilot_options.Defaults:
+    yield "catalogue", file.specs()
+
+
+def add_sign(commands: Any) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        "sign",
+        help="sign results with an SSH key of yours",
+        description="Signs the manifest beside each file, by ssh-keygen; bench verify --signers"
+        " checks it.",
+    )
+    made.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="files or folders")
+    made.add_argument("--key", type=Path, required=True, metavar="FILE", help="a private key")
     return made

@@ -210,7 +210,7 @@ _MACHINE = (
         "what was in force, read back from the framework; `dtypes`: types of the parameters, of a"
         " product (compute), of gradients as devices add them up (reduce), of moments (optimizer)",
     ),
-    Column("git_rev", "text", "", "commit of this program; `+` after it: with local changes"),
+    Column("git_rev", "text", "", "commit of this program; `-dirty` after it: with local changes"),
 )
 
 FIXED = _IDENTITY + _OUTCOME + _SPEED + _PARITY + _EXPORT + _MACHINE

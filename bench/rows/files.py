@@ -1,7 +1,8 @@
 """Results files: one CSV line a row, appended while a run goes on, read back with suspicion.
 
 Parent half. Beside ``x.csv`` lie the raw times in ``x.steps.jsonl.gz``: one gzip member a row, so
-that appending never rewrites, and a kill tears at most the last member.
+that appending never rewrites, and a kill tears at most the last member; and ``x.sha256``, what each
+line was when it was written (bench/rows/manifest.py).
 
 A row is written by one ``write`` and not synced: what the kernel has survives any death of this
 process, SIGKILL included, for some microseconds. A sync would protect only against the machine's
@@ -10,22 +11,19 @@ own death, at up to several milliseconds a row on a shared disk; closing the fil
 
 from __future__ import annotations
 
-import csv
-import fcntl
 import gzip
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bench.contract import BenchError
 from bench.errors import UsageError
-from bench.rows import reading, schema
-from bench.rows.places import default_path, steps_path
+from bench.rows import disk, reading, schema
+from bench.rows.manifest import Manifest
+from bench.rows.places import default_path, parts, steps_path
 from bench.rows.reading import read, read_steps
 from bench.rows.schema import Row
 
@@ -52,12 +50,15 @@ class ResultFile:
     path: the CSV. rows: what it holds. done: the keys of these rows.
     """
 
-    def __init__(self, path: Path, *, fd: int, steps_fd: int, rows: Iterable[Row] = ()) -> None:
+    def __init__(
+        self, path: Path, *, fd: int, steps_fd: int, manifest: Manifest, rows: Iterable[Row] = ()
+    ) -> None:
         self.path = path
         self.rows = list(rows)
         self.done = {_key(row) for row in self.rows}
         self._fd = fd
         self._steps_fd = steps_fd
+        self._manifest = manifest
 
     @property
     def run_id(self) -> str | None:
@@ -70,11 +71,13 @@ class ResultFile:
         made: list[tuple[int, Path]] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for part in (path, steps_path(path)):
+            for part in parts(path):
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
                 made.append((os.open(part, flags, 0o666), part))
-            _lock(made[0][0], path)
-            _append(made[0][0], _HEADER)
+            disk.lock(made[0][0], path)
+            manifest = Manifest(made[2][0])
+            manifest.append(schema.HEADER, None)
+            disk.append(made[0][0], schema.HEADER)
         except (OSError, ValueError, UsageError) as error:
             for fd, part in made:
                 os.close(fd)
@@ -82,7 +85,7 @@ class ResultFile:
             if isinstance(error, UsageError):
                 raise
             raise UsageError(_cannot_create(path, error)) from error
-        return cls(path, fd=made[0][0], steps_fd=made[1][0])
+        return cls(path, fd=made[0][0], steps_fd=made[1][0], manifest=manifest)
 
     @classmethod
     def resume(cls, path: Path) -> Self:
@@ -94,34 +97,41 @@ class ResultFile:
             fd = os.open(path, os.O_RDWR | os.O_APPEND)
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot resume {path}: {reading.words(error)}") from error
+        manifest, home = Manifest(None), path.resolve()
         try:
-            _lock(fd, path)
+            disk.lock(fd, path)
             held = path.read_bytes()
             kept, rows = _resumable(path, held)
+            manifest = Manifest.resume(home, held=held, kept=kept)
             if kept != held:
-                fd = _replaced(path, kept, old=fd)
-            steps_fd = _resume_steps(steps_path(path), keys={_key(row) for row in rows})
+                fd = disk.replaced(path, kept, old=fd)
+            steps_fd = _resume_steps(steps_path(home), keys={_key(row) for row in rows})
         except (OSError, UsageError) as error:
+            manifest.close()
             os.close(fd)
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"cannot resume {path}: {reading.words(error)}") from error
-        return cls(path, fd=fd, steps_fd=steps_fd, rows=rows)
+        return cls(path, fd=fd, steps_fd=steps_fd, manifest=manifest, rows=rows)
 
     def append(self, row: Row, times: Times | None = None) -> None:
         """Write one row and its raw times.
 
         Raises RowError, with nothing written, for a row that contradicts itself, the file or the
-        columns; UsageError, with both files as they were, where the disk takes no more.
+        columns; UsageError, with all files as they were, where the disk takes no more.
         """
         if problems := self._refused(row):
             raise RowError(problems)
-        before = os.fstat(self._steps_fd).st_size
+        size, before = os.fstat(self._fd).st_size, os.fstat(self._steps_fd).st_size
         fields = schema.text(row)
         try:
-            self._write(fields, times)
-        except OSError as error:
-            os.ftruncate(self._steps_fd, before)
+            with self._manifest.undone_unless(self._fd, size):
+                self._write(fields, times)
+        except BaseException as error:
+            if os.fstat(self._fd).st_size == size:
+                os.ftruncate(self._steps_fd, before)
+            if not isinstance(error, OSError):
+                raise
             raise UsageError(
                 f"cannot write {self.path}: {reading.words(error)}; every row before this one is in"
                 " it: make room and go on with --resume"
@@ -130,24 +140,28 @@ class ResultFile:
         self.done.add(_key(row))
 
     def _write(self, fields: Mapping[str, str], times: Times | None) -> None:
+        line, raw = schema.line(fields.values()), None
+        # The row last: a kill in between leaves times and a line of the manifest without a row,
+        # which resume drops, and never a row without them.
         if times is not None:
-            # Before the row: a kill between the two leaves times without a row, which resume
-            # drops, and never a row without its times.
             key = {"cell_id": fields["cell_id"], "repeat": int(fields["repeat"])}
-            line = f"{json.dumps(key | dict(times))}\n"
-            _append(self._steps_fd, gzip.compress(line.encode(), compresslevel=1, mtime=0))
-        _append(self._fd, _line(fields.values()))
+            raw = f"{json.dumps(key | dict(times))}\n".encode()
+            disk.append(self._steps_fd, gzip.compress(raw, compresslevel=1, mtime=0))
+        self._manifest.append(line, raw)
+        disk.append(self._fd, line)
 
     def close(self) -> None:
         """Wait until the disk has everything, and let go of the lock."""
         try:
             os.fsync(self._fd)
             os.fsync(self._steps_fd)
+            self._manifest.sync()
         except OSError as error:  # some network file systems report a full disk only now
             raise UsageError(f"{self.path} may lack rows: {reading.words(error)}") from error
         finally:
             os.close(self._fd)
             os.close(self._steps_fd)
+            self._manifest.close()
 
     def __enter__(self) -> Self:
         return self
@@ -174,50 +188,12 @@ def _key(row: Row) -> Key:
     return row["cell_id"], row["repeat"]
 
 
-def _line(fields: Iterable[str]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(fields)
-    return out.getvalue().encode()
-
-
-_HEADER = _line(column.name for column in schema.COLUMNS)
-
-
-def _append(fd: int, data: bytes) -> None:
-    """Write all of ``data`` or nothing of it."""
-    size = os.fstat(fd).st_size
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[os.write(fd, rest) :]  # a disk that fills up takes a part first
-    except OSError:
-        os.ftruncate(fd, size)
-        raise
-
-
-def _lock(fd: int, path: Path) -> None:
-    """One run a file, for as long as the file is open, also against a run that is just starting."""
-    taken = f"{path} is being written by another run: wait for it, or name another file"
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(taken) from error
-    except OSError as error:
-        # Some cluster file systems have no locks (Lustre mounted without flock): the pilot must
-        # still run there, and a second run on the same file is the user's own doing.
-        if error.errno not in (ENOLCK, ENOSYS, EOPNOTSUPP):
-            raise
-    # Between opening and locking, another run may have put a new file in this one's place.
-    if not os.path.samestat(os.fstat(fd), path.stat()):
-        raise UsageError(taken)
-
-
 def _cannot_create(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileExistsError) and str(error.filename) == str(path):
         if path.is_dir():
             return f"{path} is a folder: name a file, such as {path / 'rows.csv'}"
         return f"{path} exists already: name another file, or go on with it with --resume"
-    if isinstance(error, FileExistsError) and str(error.filename) == str(steps_path(path)):
+    if isinstance(error, FileExistsError) and Path(error.filename) in parts(path):
         return f"{error.filename} is left from another run: move it away, or name another file"
     return f"cannot write {path}: {reading.words(error)}; name another file with --out"
 
@@ -233,12 +209,12 @@ def finished(path: Path) -> list[Row]:
 def _resumable(path: Path, data: bytes) -> tuple[bytes, list[Row]]:
     """What of a file to go on with, and its rows."""
     whole = data[: data.rfind(b"\n") + 1]
-    if not whole and _HEADER.startswith(data):
-        return _HEADER, []  # killed before the header was out
+    if not whole and schema.HEADER.startswith(data):
+        return schema.HEADER, []  # killed before the header was out
     lines = whole.split(b"\n")[:-1]
     if len(lines) > 1 and _is_torn(lines[-1]):
         whole = whole[: -len(lines.pop()) - 1]
-    if not lines or lines[0].removeprefix(b"\xef\xbb\xbf").rstrip(b"\r") + b"\n" != _HEADER:
+    if not lines or lines[0].removeprefix(b"\xef\xbb\xbf").rstrip(b"\r") + b"\n" != schema.HEADER:
         raise UsageError(f"{path}, line 1: not the columns of this version; start a new file")
     found = reading.parse(path, whole)
     if len(runs := {line.row["run_id"] for line in found}) > 1:
@@ -247,7 +223,7 @@ def _resumable(path: Path, data: bytes) -> tuple[bytes, list[Row]]:
     if len({_key(line.row) for line in kept}) < len(kept):
         raise UsageError(f"{path} holds two rows of one cell and repeat: delete one of them")
     raw = [b"\n".join(lines[line.first - 1 : line.last]) + b"\n" for line in kept]
-    return b"".join([_HEADER, *raw]), [line.row for line in kept]
+    return b"".join([schema.HEADER, *raw]), [line.row for line in kept]
 
 
 def _is_torn(line: bytes) -> bool:
@@ -265,23 +241,4 @@ def _resume_steps(path: Path, *, keys: set[Key]) -> int:
     }
     content = b"".join(kept.values())
     fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666)
-    return fd if content == held else _replaced(path, content, old=fd)
-
-
-def _replaced(path: Path, content: bytes, *, old: int) -> int:
-    """A locked descriptor of ``path`` with new content; a kill leaves the old file or the new."""
-    target = path.resolve()  # a link stays a link
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    fd = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o666)
-    try:
-        _lock(fd, part)
-        _append(fd, content)
-        os.fchmod(fd, os.fstat(old).st_mode & 0o777)
-        os.fsync(fd)
-        part.replace(target)
-    except (OSError, UsageError):
-        os.close(fd)
-        part.unlink()
-        raise
-    os.close(old)
-    return fd
+    return fd if content == held else disk.replaced(path, content, old=fd)

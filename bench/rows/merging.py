@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import gzip
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.rows import reading, schema
+from bench.rows import manifest, reading, schema
 from bench.rows.files import RowError
-from bench.rows.places import steps_path
+from bench.rows.places import manifest_path, steps_path
 from bench.rows.schema import Row
 
 Key = tuple[str, int]
@@ -34,16 +33,17 @@ def write(path: Path, rows: Sequence[Row], times: Mapping[Key, bytes]) -> None:
     for row in rows:
         if problems := schema.contradictions(row):
             raise RowError(problems)
-    out = io.StringIO()
-    lines = csv.writer(out, lineterminator="\n")
-    lines.writerow([column.name for column in schema.COLUMNS])
-    lines.writerows(schema.text(row).values() for row in rows)
-    raw = [times[key] for row in rows if (key := (row["cell_id"], row["repeat"])) in times]
+    lines = [schema.HEADER]
+    lines += [schema.line(schema.text(row).values()) for row in rows]
+    raw = [times.get((row["cell_id"], row["repeat"])) for row in rows]
+    plain = [None, *(gzip.decompress(one) if one else None for one in raw)]
+    vouched = manifest.content(zip(lines, plain, strict=True))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Times first: there may be some without a row, and never a row without its times.
-        _replace(steps_path(path), raw)
-        _replace(path, [out.getvalue().encode()])
+        _replace(steps_path(path), filter(None, raw))
+        _replace(manifest_path(path), [vouched])
+        _replace(path, lines)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {reading.words(error)}") from error
 

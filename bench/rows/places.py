@@ -27,3 +27,13 @@ def default_path(root: Path, cluster: str | None, *, run_id: str, now: datetime)
 def steps_path(path: Path) -> Path:
     """The raw times that belong to the results file ``path``."""
     return path.with_name(f"{path.name.removesuffix('.csv')}.steps.jsonl.gz")
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest (bench/rows/manifest.py) of the results file ``path``."""
+    return path.with_name(f"{path.name.removesuffix('.csv')}.sha256")
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """The results file ``path`` and what lies beside it."""
+    return path, steps_path(path), manifest_path(path)

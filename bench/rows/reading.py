@@ -45,7 +45,7 @@ def read(*paths: Path) -> list[Row]:
     """
     rows: dict[tuple[Any, ...], tuple[Path, Row]] = {}
     for path in files(paths):
-        for line in parse(path, _bytes(path)):
+        for line in parse(path, bytes_of(path)):
             key = tuple(line.row[name] for name in ("run_id", "cell_id", "repeat"))
             other, row = rows.setdefault(key, (path, line.row))
             if row is not line.row and (other == path or row != line.row):
@@ -71,7 +71,7 @@ def parse(path: Path, data: bytes) -> list[Line]:
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
     """The raw times beside a results file (``files.steps_path``), one dict a row."""
-    data = _bytes(path)
+    data = bytes_of(path)
     found = list(members(path, data))
     if (found[-1][1] if found else 0) < len(data):
         raise UsageError(f"{path} is cut short: `bench run --resume` of its results file mends it")
@@ -131,7 +131,8 @@ def _inside(folder: Path) -> list[Path]:
     return [path for path in found if OTHERS.isdisjoint(path.relative_to(folder).parts[:-1])]
 
 
-def _bytes(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """UsageError where it cannot be read."""
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:

@@ -16,10 +16,12 @@ How a value is written (``text``; ``typed`` reads it back):
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +45,7 @@ __all__ = [
     "COLUMNS",
     "FIXED",
     "FURTHER",
+    "HEADER",
     "PARITIES",
     "RUNGS",
     "STATUSES",
@@ -52,6 +55,7 @@ __all__ = [
     "Row",
     "contradictions",
     "field",
+    "line",
     "plain",
     "text",
     "typed",
@@ -96,6 +100,16 @@ def typed(raw: Mapping[str, str]) -> Row:
             shown = written if len(written) <= _SHOWN else written[:_SHOWN] + "..."
             raise ValueError(f"column {column.name!r}: {shown!r} is not {error}") from error
     return row
+
+
+def line(fields: Iterable[str]) -> bytes:
+    """A line of the file, of the fields that ``text`` made."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(fields)
+    return out.getvalue().encode()
+
+
+HEADER = line(column.name for column in COLUMNS)
 
 
 def _guard(value: str) -> str:
@@ -209,6 +223,11 @@ One row is one cell in one fresh process, whatever happened to it; one row is on
 - Raw times lie beside the file in `<name>.steps.jsonl.gz`, one compressed JSON line a row:
   `cell_id`, `repeat`, `block_steps` (steps in a timed block), `block_ns` (each block) and `step_ns`
   (each step that was waited for), in nanoseconds.
+- What each line was when it was written stands in `<name>.sha256`, a line for the header and for
+  each row: `ROW TIMES LINK`. ROW is the SHA-256 of the line, its newline included; TIMES that of
+  its line of raw times, `-` where there is none, `dropped` where a resumed run took the row out
+  again; LINK that of `BEFORE ROW TIMES` and a newline, where BEFORE is the LINK before (`-` in the
+  first line). docs/provenance.md checks it by hand; older files have none.
 
 ## Fixed
 {fixed}

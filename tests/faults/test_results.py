@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.provenance import unbroken
 from bench.rows.files import ResultFile, read, read_steps, steps_path
 from tests.rows import ok_row
 
@@ -47,10 +48,11 @@ def writer(path: Path, *, limit: int = 0) -> subprocess.Popen[str]:
 
 
 def assert_whole(path: Path) -> int:
-    """Every row that is there is whole and has its times, and nothing else is there."""
+    """Every row that is there is whole, has its times and is vouched for, and nothing else is."""
     rows = read(path)
     assert [row["repeat"] for row in rows] == list(range(len(rows)))
     assert [line["repeat"] for line in read_steps(steps_path(path))] == list(range(len(rows)))
+    assert [one.said.partition(",")[0] for one in unbroken.findings(path)] == ["unbroken"]
     return len(rows)
 
 

@@ -10,7 +10,7 @@ import pytest
 import bench.envs.uv
 from bench import doctor, envs, machine
 from bench.envs import build
-from tests.fake_site import Site
+from tests.fake_site import Site, locked
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_environments_are_told_apart_with_their_mends(site: Site) -> None:
     assert environments() == [(f"ready, {size:.0f} MiB", ""), needless]
     (place / "ready.json").unlink()
     assert environments() == [("half-built", build), needless]
-    site.lock("cpu").write_text("package==2\n")
+    site.lock("cpu").write_text(locked("2"))
     assert ("stale", f"rm -r {place}") in environments()
 
 

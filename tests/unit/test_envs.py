@@ -19,11 +19,11 @@ from backends.registry import BACKENDS
 from bench import envs
 from bench.envs import interpreters, locks, pip_settings, uv
 from bench.errors import EnvError, UsageError
-from tests.fake_site import ENTRY, Site
+from tests.fake_site import ENTRY, Site, locked
 
 ROOT = Path(__file__).resolve().parents[2]
-# printf 'package==cpu\n' | sha256sum, and with cuda
-CPU, CUDA = "0c73ce23217a", "ca96dcd5e5b3"
+# printf 'package==1+cpu --hash=sha256:%064d\n' 0 | sha256sum, and with cuda
+CPU, CUDA = "235c96463183", "9bfd8ed4bd3a"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_ready_file_tells_what_is_installed(site: Site, log: list[str]) -> N
 
 def test_another_lock_is_another_place_and_the_old_one_stays(site: Site, log: list[str]) -> None:
     old = ensure(log)
-    site.lock("cpu").write_text("package==2\n")
+    site.lock("cpu").write_text(locked("2"))
     new = ensure(log)
     assert new.python != old.python
     assert old.python.exists()
@@ -331,11 +331,24 @@ def test_options_are_read_from_beside_the_lock() -> None:
 def test_sources_are_built_with_the_locks_own_tools_and_nothing_else_is(
     site: Site, log: list[str]
 ) -> None:
-    site.entry = dataclasses.replace(ENTRY, sources=("odd",))
+    site.entry = dataclasses.replace(ENTRY, sources={"odd": "no wheel"})
     ensure(log)
     [_, sync] = site.calls()
     assert "--only-binary :all: --no-binary odd --build-constraints" in sync
     assert "--no-build " not in sync
+
+
+def test_a_lock_with_something_unhashed_is_refused_before_anything_is_made(
+    site: Site, log: list[str]
+) -> None:
+    site.lock("cpu").write_text("package==1\n")
+    with pytest.raises(EnvError, match=r"fake-cpu.txt, line 1: package has no hash: refused"):
+        ensure(log)
+    site.lock("cpu").write_text(locked("1"))
+    site.entry = dataclasses.replace(ENTRY, sources={"odd": ""})
+    with pytest.raises(EnvError, match="odd is built from source, and no reason is given"):
+        ensure(log)
+    assert site.calls() == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import json
 import os
@@ -137,7 +138,7 @@ def test_a_file_put_in_place_between_opening_and_locking_is_another_runs(path, m
         shutil.copy(path, copy := path.with_name("copy"))
         copy.replace(path)
 
-    monkeypatch.setattr(files.fcntl, "flock", replaced_meanwhile)
+    monkeypatch.setattr(fcntl, "flock", replaced_meanwhile)
     with pytest.raises(UsageError, match="is being written by another run"):
         ResultFile.resume(path)
 
@@ -147,7 +148,7 @@ def test_a_disk_that_fails_only_at_the_end_is_said(tmp_path, monkeypatch):
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
     file = ResultFile.create(tmp_path / "rows.csv")
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(UsageError, match=r"rows.csv may lack rows: Disk quota exceeded"):
         file.close()
     monkeypatch.undo()
@@ -159,7 +160,7 @@ def test_a_file_system_without_locks_can_still_hold_results(tmp_path, monkeypatc
     def refuse(fd, how):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     expected = (
         contextlib.nullcontext() if works else pytest.raises(UsageError, match="cannot write")
     )
@@ -226,7 +227,11 @@ def test_interrupted_rows_are_dropped_with_their_times_and_can_be_run_again(tmp_
     assert [(row["repeat"], row["status"]) for row in read(path)] == [(1, "ok"), (0, "ok")]
     assert [line["repeat"] for line in read_steps(steps_path(path))] == [1, 0]
     assert path.stat().st_mode & 0o777 == 0o640
-    assert sorted(child.name for child in tmp_path.iterdir()) == ["rows.csv", "rows.steps.jsonl.gz"]
+    assert sorted(child.name for child in tmp_path.iterdir()) == [
+        "rows.csv",
+        "rows.sha256",
+        "rows.steps.jsonl.gz",
+    ]
 
 
 def test_a_link_stays_a_link(path, tmp_path):
