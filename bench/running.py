@@ -19,7 +19,7 @@ from bench import backends_index, batch_search, grid, nodes, options, pilot, tab
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
 from bench.infer import options as infer_options
 from bench.report import options as report_options
-from bench.rows import files, schema
+from bench.rows import files, places, schema
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,6 +83,7 @@ def how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.Op
         devices=options.devices(arguments),
         rendezvous=nodes.rendezvous(arguments),
         catalogue=arguments.catalogue,
+        verbose=arguments.verbose,
     )
 
 
@@ -128,6 +129,7 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, 
         if not file.rows:  # nothing was run, so the name is free for the next try
             file.path.unlink()
             files.steps_path(file.path).unlink()
+            places.log_path(file.path).unlink(missing_ok=True)
         raise
     finally:
         file.close()

@@ -29,7 +29,16 @@ from bench.rows.places import default_path, steps_path
 from bench.rows.reading import read, read_steps
 from bench.rows.schema import Row
 
-__all__ = ["ResultFile", "RowError", "default_path", "finished", "read", "read_steps", "steps_path"]
+__all__ = [
+    "ResultFile",
+    "RowError",
+    "append",
+    "default_path",
+    "finished",
+    "read",
+    "read_steps",
+    "steps_path",
+]
 
 Key = tuple[str, int]
 """cell_id and repeat: what a run does once."""
@@ -74,7 +83,7 @@ class ResultFile:
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
                 made.append((os.open(part, flags, 0o666), part))
             _lock(made[0][0], path)
-            _append(made[0][0], _HEADER)
+            append(made[0][0], _HEADER)
         except (OSError, ValueError, UsageError) as error:
             for fd, part in made:
                 os.close(fd)
@@ -135,8 +144,8 @@ class ResultFile:
             # drops, and never a row without its times.
             key = {"cell_id": fields["cell_id"], "repeat": int(fields["repeat"])}
             line = f"{json.dumps(key | dict(times))}\n"
-            _append(self._steps_fd, gzip.compress(line.encode(), compresslevel=1, mtime=0))
-        _append(self._fd, _line(fields.values()))
+            append(self._steps_fd, gzip.compress(line.encode(), compresslevel=1, mtime=0))
+        append(self._fd, _line(fields.values()))
 
     def close(self) -> None:
         """Wait until the disk has everything, and let go of the lock."""
@@ -183,8 +192,8 @@ def _line(fields: Iterable[str]) -> bytes:
 _HEADER = _line(column.name for column in schema.COLUMNS)
 
 
-def _append(fd: int, data: bytes) -> None:
-    """Write all of ``data`` or nothing of it."""
+def append(fd: int, data: bytes) -> None:
+    """Write all of ``data`` or nothing of it; OSError where the disk does not take it."""
     size = os.fstat(fd).st_size
     rest = memoryview(data)
     try:
@@ -275,7 +284,7 @@ def _replaced(path: Path, content: bytes, *, old: int) -> int:
     fd = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o666)
     try:
         _lock(fd, part)
-        _append(fd, content)
+        append(fd, content)
         os.fchmod(fd, os.fstat(old).st_mode & 0o777)
         os.fsync(fd)
         part.replace(target)

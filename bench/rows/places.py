@@ -27,3 +27,13 @@ def default_path(root: Path, cluster: str | None, *, run_id: str, now: datetime)
 def steps_path(path: Path) -> Path:
     """The raw times that belong to the results file ``path``."""
     return path.with_name(f"{path.name.removesuffix('.csv')}.steps.jsonl.gz")
+
+
+def log_path(path: Path) -> Path:
+    """The events of the run that wrote the results file ``path``."""
+    return path.with_name(f"{path.name.removesuffix('.csv')}.log.jsonl")
+
+
+def logs_path(path: Path) -> Path:
+    """The folder with what the workers printed whose cells did not end well."""
+    return path.with_suffix(".logs")
