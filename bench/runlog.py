@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from bench.contract import BenchError
 from bench.rows.files import append
 from bench.rows.places import log_path, logs_path
 from bench.rows.reading import words
-from bench.text import plain
+from bench.text import plain, without_password
 
 __all__ = ["ERROR", "INFO", "WARNING", "RunLog", "Subject", "event", "opened"]
 
@@ -41,8 +40,6 @@ _LOGGER.setLevel(INFO)
 _LOGGER.addHandler(logging.NullHandler())
 # What the program around us does with its logs must not happen between two timed blocks.
 _LOGGER.propagate = False
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 @dataclass(frozen=True)
@@ -218,5 +215,5 @@ def _fit(value: Any) -> Any:
     if isinstance(value, list):
         return [_fit(one) for one in value]
     if isinstance(value, str):
-        return _CREDENTIALS.sub("***@", value)[:LONGEST]
+        return without_password(value)[:LONGEST]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
