@@ -22,7 +22,7 @@ from bench.run_cell import run_cell
 from bench.runlog import ERROR, INFO, WARNING, RunLog, Subject
 from bench.schedule import Fleet
 from bench.serving import consumer_of
-from bench.told import with_last_line
+from bench.told import reason_of
 from bench.tools import Tools
 from bench.turns import Outcome, Row
 from workloads import catalogue
@@ -163,7 +163,7 @@ class _Pilot:
     def _append(self, task: Task, outcome: Outcome) -> None:
         row = self._identity(task) | outcome.row
         if row["status"] not in SOUND:
-            row["reason"] = with_last_line(row["reason"], outcome.tail)
+            row["reason"] = reason_of(row["reason"], outcome.tail)
         try:
             self.results.append(row, outcome.times or None)
         except RowError as error:

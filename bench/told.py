@@ -6,6 +6,7 @@ from bench import runlog
 from bench.grid import Task
 from bench.launch import Child, Ended
 from bench.runlog import INFO, WARNING, Subject
+from bench.text import without_password
 
 LINES = 20
 """The last that a worker printed, for the event of a row that failed."""
@@ -51,8 +52,10 @@ class Told:
         return Subject(self._task.cell.id, self._task.repeat, child.job.role, child.pid)
 
 
-def with_last_line(reason: str, tail: list[str]) -> str:
-    """A reason that also quotes what was printed last, unless it does already."""
-    if not tail or tail[-1] in reason or len(reason) > ROOM:
-        return reason
-    return f"{reason}; printed last: {tail[-1]}"
+def reason_of(reason: str, tail: list[str]) -> str:
+    """Of a row that failed: it also quotes what was printed last, unless it does already, and no
+    address in it has a password.
+    """
+    if tail and tail[-1] not in reason and len(reason) <= ROOM:
+        reason = f"{reason}; printed last: {tail[-1]}"
+    return without_password(reason)

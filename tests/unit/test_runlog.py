@@ -197,7 +197,12 @@ def test_a_phase_is_told_once_and_an_end_with_its_reason(csv):
         ("run: signal 7", ["x", "Bus error"], "run: signal 7; printed last: Bus error"),
         ("start: OSError: no file", ["OSError: no file"], "start: OSError: no file"),
         ("x" * 5000, ["Bus error"], "x" * 5000),
+        (
+            "no https://me:pw@host/a",
+            ["git://t@h"],
+            "no https://***@host/a; printed last: git://***@h",
+        ),
     ],
 )
-def test_a_reason_quotes_what_it_does_not_say_yet(reason, tail, expected):
-    assert told.with_last_line(reason, tail) == expected
+def test_a_reason_quotes_what_it_does_not_say_yet_and_no_password(reason, tail, expected):
+    assert told.reason_of(reason, tail) == expected
