@@ -19,7 +19,7 @@ CHOICES := BACKEND DEVICE WORKLOAD CAPABILITY SIZE PRECISION MODE TRACK FORMAT C
            MAX_MINUTES NODES NODE_RANK RENDEZVOUS SPEC TORCH_MODULE
 # What `bench gpu-check` understands of these, and its own.
 KIT := PART DEVICE BACKEND WORKLOAD SIZE OUT MINUTES TIMEOUT
-SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH
+SWITCHES := QUALITY STRICT ALLOW_BUSY FIND_MAX_BATCH VERBOSE
 chosen = $(if $(filter command,$(firstword $(origin $1))),$($1))
 flag = --$(subst _,-,$(shell echo $1 | tr A-Z a-z))
 backends = $(or $(call chosen,BACKEND),torch,jax,onnxruntime)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import doctor, judging_options, options, pilot_options, pytest_benchmark_file, running
+from bench import doctor, judging_options, options, pilot_options, running
 from bench.check_backend import options as check_backend_options
 from bench.cluster import options as cluster_options
 from bench.compare import options as compare_options
@@ -22,6 +22,7 @@ from bench.history import options as history_options
 from bench.provenance import options as provenance_options
 from bench.report import options as report_options
 from bench.score import options as score_options
+from bench.sinks import options as sinks_options
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,17 +96,13 @@ def command_line() -> Parser:
 
 def _add_readers(commands: Any) -> None:
     """Commands that say one thing of results."""
-    out = commands.add_parser("export", help="write results as another program's file")
-    out.add_argument("--format", choices=("pytest-benchmark",), default="pytest-benchmark")
-    out.add_argument("-o", "--out", type=Path, help="the file; default: standard output")
-    out.set_defaults(command=pytest_benchmark_file.run)
+    sinks_options.add(commands).set_defaults(command=sinks_options.run)
     scale = commands.add_parser("scaling", help="what several devices bring of what they could")
     scale.set_defaults(command=_later("bench.scaling"))
     reach = commands.add_parser("targets", help="seconds and samples to an accuracy (run --target)")
     reach.set_defaults(command=_later("bench.targets"))
     for reader in (scale, reach):
         reader.add_argument("--json", action="store_true", help="print JSON")
-    for reader in (out, scale, reach):
         reader.add_argument("results", type=Path, nargs="+", help="results files or folders")
 
 

@@ -24,9 +24,11 @@ from bench.job import Job
 from bench.pipes import Pipes, TooLong, read
 from bench.received import Unbelievable
 from bench.scratch import child_env
+from bench.text import plain
 
 TICK_S = 0.5
 LOG_HEAD = LOG_TAIL = 128 * 1024  # bytes kept of what a worker prints; some print gigabytes
+LINE = 300  # characters kept of one that is quoted
 DRAIN_PIECES = 16  # a pipe's largest capacity without privileges (1 MiB)
 LEAVE_FREE = 0.03  # of the machine's memory: below this the worker is ended before the kernel does
 TIMING = ("warm_up", "run", "latency", "probe", "finish")
@@ -60,6 +62,16 @@ class Log:
     def text(self) -> str:
         gap = b"\n... %d bytes left out ...\n" % self.dropped if self.dropped else b""
         return (self.head + gap + self.tail).decode("utf-8", "replace")
+
+    def last(self, count: int) -> list[str]:
+        """The last lines that are not blank, cut short and without control characters."""
+        lines: list[str] = []
+        for line in reversed(self.text().splitlines()):
+            if len(lines) == count:
+                break
+            if shown := plain(line[: 4 * LINE])[:LINE]:
+                lines.append(shown)
+        return lines[::-1]
 
 
 class Child:
@@ -259,5 +271,4 @@ class Child:
 
     def _last_line(self) -> str:
         self._drain()
-        lines = self.log.text().strip().splitlines()
-        return lines[-1][:300] if lines else "it printed nothing"
+        return next(iter(self.log.last(1)), "it printed nothing")

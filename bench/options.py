@@ -160,6 +160,8 @@ def _add_manner(how: argparse._ArgumentGroup) -> None:
     )
     how.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
     how.add_argument("--memory-limit", type=count, metavar="MIB", help="end a cell that grows past")
+    said = "say on standard error, too, what goes into the log beside the CSV (*.log.jsonl)"
+    how.add_argument("-v", "--verbose", action="store_true", help=said)
 
 
 def _add_end(how: argparse._ArgumentGroup) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from bench import envs, fleet, identity, memory, nodes, preparing, schedule
+from bench import envs, fleet, identity, machine, memory, nodes, preparing, runlog, schedule
 from bench.accelerators.devices import Devices
 from bench.errors import EnvError
 from bench.grid import Task
@@ -18,12 +19,18 @@ from bench.progress import Progress
 from bench.rendezvous import HERE, Rendezvous
 from bench.rows.files import ResultFile, RowError
 from bench.run_cell import run_cell
+from bench.runlog import ERROR, INFO, WARNING, RunLog, Subject
 from bench.schedule import Fleet
 from bench.serving import consumer_of
+from bench.told import reason_of
 from bench.tools import Tools
 from bench.turns import Outcome, Row
 from workloads import catalogue
 from workloads.catalogue import Catalogue
+from workloads.prepare import Prepared
+
+SOUND = ("ok", "unsupported")
+"""Of a row: it ended as it should."""
 
 Again = Callable[[list[Task], ResultFile], tuple[list[Task], str]]
 """From the first repeat's tasks and the rows so far to the next repeat's tasks, and why."""
@@ -49,6 +56,7 @@ class Options:
     devices: Devices = field(default_factory=Devices)
     rendezvous: Rendezvous = HERE
     catalogue: Catalogue = catalogue.REFERENCE
+    verbose: bool = False
 
 
 def run(
@@ -59,15 +67,18 @@ def run(
     ``options.again`` may add repeats. An interrupt (SIGINT)
     leaves rows with status ``interrupted`` and is raised again.
     """
-    return _Pilot(results, run_id, options, console).run(tasks)
+    say = partial(console.print, soft_wrap=True, markup=False)
+    with runlog.opened(results.path, run_id=run_id, verbose=options.verbose, say=say) as log:
+        return _Pilot(results, run_id, options, console, log).run(tasks)
 
 
 class _Pilot:
     """One run: what its cells share."""
 
     def __init__(
-        self, results: ResultFile, run_id: str, options: Options, console: Console
+        self, results: ResultFile, run_id: str, options: Options, console: Console, log: RunLog
     ) -> None:
+        self.log = log
         self.results = results
         self.run_id = run_id
         self.options = options
@@ -77,6 +88,7 @@ class _Pilot:
 
     def run(self, tasks: list[Task]) -> list[Row]:
         waiting = [task for task in tasks if task.key not in self.results.done]
+        self._announce(tasks, waiting)
         self.progress = Progress(self.console, waiting)
         self.tools = _tools(self.options, self.progress)
         try:
@@ -86,13 +98,30 @@ class _Pilot:
                 self._pass(waiting)
         finally:
             self.progress.close()
+        runlog.event("ended", rows=len(self.rows))
         return self.rows
+
+    def _announce(self, tasks: list[Task], waiting: list[Task]) -> None:
+        if self.results.rows:
+            runlog.event("resumed", rows=len(self.results.rows))
+        runlog.event(
+            "plan",
+            cells=len(tasks),
+            waiting=len(waiting),
+            refused=sum(task.refused is not None for task in waiting),
+            schedule=self.options.schedule,
+            seed=self.options.seed,
+            cluster=self.options.cluster,
+            host=machine.host(),
+            git_rev=machine.git_rev(),
+        )
 
     def _more(self, tasks: list[Task]) -> list[Task]:
         """The next repeat of the cells whose ratios are not known well enough yet."""
         if self.options.again is None:
             return []
         waiting, said = self.options.again(tasks, self.results)
+        runlog.event("repeats", cells=len(waiting), why=said)
         self.progress.note(said)
         self.progress.more(waiting)
         return waiting
@@ -119,6 +148,7 @@ class _Pilot:
             stopped = {"status": "interrupted", "reason": "stopped by the user", "wall_s": 0.0}
             for task in left:
                 self.results.append(self._identity(task) | stopped, None)
+                self._tell(task, stopped, Outcome({}))
             raise
 
     def _outcomes(self, tasks: Fleet) -> Iterator[tuple[Task, Outcome]]:
@@ -132,6 +162,8 @@ class _Pilot:
 
     def _append(self, task: Task, outcome: Outcome) -> None:
         row = self._identity(task) | outcome.row
+        if row["status"] not in SOUND:
+            row["reason"] = reason_of(row["reason"], outcome.tail)
         try:
             self.results.append(row, outcome.times or None)
         except RowError as error:
@@ -142,10 +174,20 @@ class _Pilot:
                 "wall_s": outcome.row["wall_s"],
             }
             self.results.append(row, outcome.times or None)
-        if row["status"] not in ("ok", "unsupported"):
-            _keep_log(self.results.path, task, outcome)
+        self._tell(task, row, outcome)
         self.progress.finish(task, row)
         self.rows.append(row)
+
+    def _tell(self, task: Task, row: Row, outcome: Outcome) -> None:
+        """Once it is written; with what its workers printed where it did not end well."""
+        rate = row.get("samples_per_s") or row.get("infer_samples_per_s")
+        told = {"status": row["status"], "reason": row.get("reason", ""), "wall_s": row["wall_s"]}
+        sound = row["status"] in SOUND
+        if outcome.log and not sound:
+            kept = self.log.keep(task.cell.id, task.repeat, outcome.log)
+            told |= {"printed": kept, "tail": outcome.tail}
+        level, about = INFO if sound else WARNING, Subject(*task.key)
+        runlog.event("row", level=level, about=about, **told, samples_per_s=rate)
 
     def _identity(self, task: Task) -> Row:
         facts = {"schedule": self.how, "seed": self.options.seed}
@@ -168,12 +210,20 @@ def _make_ready(tasks: list[Task], tools: Tools) -> None:
 
 
 def _tools(options: Options, progress: Progress) -> Tools:
+    def install(text: str) -> None:
+        runlog.event("install", text=text.strip())
+        progress.note(text)
+
     @cache
     def environment(backend: str, device: str) -> envs.Env | EnvError:
+        asked: dict[str, Any] = {"backend": backend, "device": device}
         try:
-            return envs.resolve(backend, device, pythons=options.pythons, log=progress.note)
+            found = envs.resolve(backend, device, pythons=options.pythons, log=install)
         except EnvError as error:
+            runlog.event("environment", level=ERROR, **asked, reason=str(error))
             return error  # remembered, so that a broken environment is not built for every cell
+        runlog.event("environment", **asked, lock=found.lock, note=found.note)
+        return found
 
     def usable(backend: str, device: str) -> envs.Env:
         found = environment(backend, device)
@@ -181,11 +231,15 @@ def _tools(options: Options, progress: Progress) -> Tools:
             raise found
         return found
 
+    @cache
+    def prepared(model: str, size: str) -> Prepared:
+        found = preparing.of(options.catalogue, usable, progress.note, model, size)
+        runlog.event("data", model=model, size=size)
+        return found
+
     return Tools(
         environment=usable,
-        prepared=lru_cache(maxsize=None)(
-            partial(preparing.of, options.catalogue, usable, progress.note)
-        ),
+        prepared=prepared,
         say=progress.phase,
         quality=options.quality,
         target=options.target,
@@ -194,10 +248,3 @@ def _tools(options: Options, progress: Progress) -> Tools:
         devices=options.devices,
         meet=nodes.meetings(options.rendezvous),
     )
-
-
-def _keep_log(path: Path, task: Task, outcome: Outcome) -> None:
-    folder = path.with_suffix(".logs")
-    folder.mkdir(exist_ok=True)
-    name = f"{task.cell.id.replace('/', '_')}-r{task.repeat}.log"
-    (folder / name).write_text(outcome.log)

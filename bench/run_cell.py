@@ -24,6 +24,7 @@ from bench.job import Job
 from bench.launch import LAST, Child, Ended
 from bench.scratch import scratch_folder
 from bench.serving import consumer_of, merged
+from bench.told import Told
 from bench.tools import Tools
 from bench.trials import BATCH, COMMANDS, CONTEXT, FEW_STEPS, TRIAL
 from bench.turns import ALONE, Found, Outcome, Pace, Row, Script, Times, Turns, Watch
@@ -78,7 +79,7 @@ class _Run:
         self.gauge = tools.devices.gauge(self.cell)
         self.files = tools.prepared(self.cell.model, self.cell.size)
         self.budget_s = tools.timeout_s or task.spec.deadline_s
-        self.logs: list[str] = []
+        self.told = Told(task)
         self.probed: Child | None = None
 
     @property
@@ -134,7 +135,8 @@ class _Run:
     def _outcome(self, row: Row, times: Times, ended: Ended | None) -> Outcome:
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
-        return Outcome(row | self.gauge.columns(), times, "".join(self.logs))
+        row |= self.gauge.columns()
+        return Outcome(row, times, "".join(self.told.printed), self.told.tail)
 
     def _process(
         self, cell: Cell, role: str, script: Callable[[Child], Script]
@@ -143,7 +145,7 @@ class _Run:
         entry, env = find(cell.backend), self.env
         if cell.backend != self.cell.backend:
             env = self.tools.environment(cell.backend, cell.device)
-        folder = self.scratch / f"{role}-{len(self.logs)}"
+        folder = self.scratch / f"{role}-{len(self.told.printed)}"
         with Child(
             env.python,
             self._job(cell, role, entry, folder),
@@ -152,13 +154,15 @@ class _Run:
             caches=self.scratch / "caches",
             memory_limit=self.tools.memory_limit,
         ) as child:
+            self.told.started(child)
             ended = None
             try:
                 yield from script(child)
             except Ended as reason:
                 ended = reason
-        self.logs.append(f"== {role} {cell.id}\n{child.log.text()}\n")
-        return child.found(ended)
+        row, times, ended = child.found(ended)
+        self.told.ended(child, ended)
+        return row, times, ended
 
     def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
         folder.mkdir()
@@ -191,6 +195,7 @@ class _Run:
 
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
+        self.told.phase(child, do)
         reply = child.ask(do, deadline=time.monotonic() + self.left_s, **arguments)
         if do == "probe":
             self.probed = child  # a framework may keep the memory of the products' matrices
@@ -199,11 +204,7 @@ class _Run:
         return reply
 
     def _timed(self, child: Child, **arguments: Any) -> None:
-        def run() -> list[int]:
-            taken: list[int] = self._ask(child, "run", **arguments)["block_ns"]
-            return taken
-
-        self.gauge.timed(run)
+        self.gauge.timed(lambda: self._ask(child, "run", **arguments)["block_ns"])
 
     def _prime(self, child: Child) -> Script:
         """Fill the compile caches; the process that is measured then finds them warm."""

@@ -83,6 +83,7 @@ def how(arguments: argparse.Namespace, *, again: pilot.Again | None) -> pilot.Op
         devices=options.devices(arguments),
         rendezvous=nodes.rendezvous(arguments),
         catalogue=arguments.catalogue,
+        verbose=arguments.verbose,
     )
 
 
@@ -126,8 +127,8 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[files.ResultFile, 
         yield file, run_id
     except UsageError:
         if not file.rows:  # nothing was run, so the name is free for the next try
-            for part in places.parts(file.path):
-                part.unlink(missing_ok=True)  # an older file has no manifest
+            for part in (*places.parts(file.path), places.log_path(file.path)):
+                part.unlink(missing_ok=True)  # an older file has no manifest, and a log may be lost
         raise
     finally:
         file.close()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+
 
 def plain(text: str) -> str:
     """One line without control characters: a reason quotes a process that may have sent any."""
@@ -14,3 +18,8 @@ def unmarked(text: str) -> str:
     for character in "\\`*_[]<>|":
         found = found.replace(character, "\\" + character)
     return found.replace("@", "@\u200b")
+
+
+def without_password(text: str) -> str:
+    """With no user and no password in an address: ``https://***@host``."""
+    return _CREDENTIALS.sub("***@", text)

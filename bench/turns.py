@@ -39,11 +39,15 @@ ALONE = Pace(turns=4, discard=0, min_block_ns=clock.MIN_BLOCK_NS, spread=True)
 
 @dataclass
 class Outcome:
-    """A finished cell: measured columns, raw times and what its processes printed."""
+    """A finished cell: measured columns, raw times and what its processes printed.
+
+    tail: the last lines of the one that ended early.
+    """
 
     row: Row
     times: Times = field(default_factory=dict)
     log: str = ""
+    tail: list[str] = field(default_factory=list)
 
 
 Turns = Generator["Child | None", None, Outcome]

@@ -101,6 +101,7 @@ def _part(
         schedule="sequential",
         devices=devices,
         enough=budget.spent,
+        verbose=arguments.verbose,
     )
     tasks = {task.key: task for check in checks for task in check.tasks}
     run_id = file.run_id or uuid.uuid4().hex[:8]

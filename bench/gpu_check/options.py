@@ -31,6 +31,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     check.add_argument("--minutes", type=float, help="of each part, in place of its own")
     check.add_argument("--timeout", type=float, metavar="SECONDS", help="deadline of a cell")
     check.add_argument("--allow-busy", action="store_true", help="as for run")
+    check.add_argument("-v", "--verbose", action="store_true", help="as for run")
     return check
 
 

@@ -17,7 +17,7 @@ DEFAULT_RATES = "50%"
 OTHERS = (
     *("size", "mode", "track", "format", "compile", "world_size", "capability", "quality", "spec"),
     *("schedule", "seed", "cluster", "resume", "report", "find_max_batch", "nodes", "timeout"),
-    *("memory_limit", "precision_target", "max_minutes"),
+    *("memory_limit", "precision_target", "max_minutes", "verbose"),
 )
 """Options of ``bench run`` that mean nothing here: none of them is passed over in silence."""
 

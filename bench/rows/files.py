@@ -27,7 +27,15 @@ from bench.rows.places import default_path, parts, steps_path
 from bench.rows.reading import read, read_steps
 from bench.rows.schema import Row
 
-__all__ = ["ResultFile", "RowError", "default_path", "finished", "read", "read_steps", "steps_path"]
+__all__ = [
+    "ResultFile",
+    "RowError",
+    "default_path",
+    "finished",
+    "read",
+    "read_steps",
+    "steps_path",
+]
 
 Key = tuple[str, int]
 """cell_id and repeat: what a run does once."""

@@ -37,3 +37,13 @@ def manifest_path(path: Path) -> Path:
 def parts(path: Path) -> tuple[Path, ...]:
     """The results file ``path`` and what lies beside it."""
     return path, steps_path(path), manifest_path(path)
+
+
+def log_path(path: Path) -> Path:
+    """The events of the run that wrote the results file ``path``."""
+    return path.with_name(f"{path.name.removesuffix('.csv')}.log.jsonl")
+
+
+def logs_path(path: Path) -> Path:
+    """The folder with what the workers printed whose cells did not end well."""
+    return path.with_suffix(".logs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from bench import memory
 from bench.rows import files
+from bench.rows.places import log_path
 from tests.harness import bench, start
 
 
@@ -46,6 +48,12 @@ def test_a_stopped_run_keeps_its_rows_and_resumes(tmp_path, number):
     assert done.returncode == 0, done.stderr
     assert [row["status"] for row in files.read(out)] == ["ok", "timeout"]
     assert len({row["run_id"] for row in files.read(out)}) == 1
+    log = [json.loads(line) for line in log_path(out).read_text().splitlines()]
+    told = ("plan", "row", "interrupted", "resumed", "ended")
+    stopped = [] if number == signal.SIGKILL else ["row", "interrupted"]
+    expected = ["plan", "row", *stopped, "resumed", "plan", "row", "ended"]
+    assert [one["event"] for one in log if one["event"] in told] == expected
+    assert len({one["run_id"] for one in log}) == 1
 
 
 def test_workers_die_with_a_killed_harness(tmp_path):
