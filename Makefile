@@ -36,7 +36,7 @@ help:  ## this list
 venv: $(STAMP)  ## .venv, the harness's own environment, and nothing else
 
 # The stamp is a copy of the lock, so that a checkout that only touches the file rebuilds nothing.
-# pip installs uv (and numpy, without which nothing of bench is imported), uv the rest:
+# pip installs uv and what bench.envs imports (a test knows it too), uv the rest:
 # on two busy cores 20 s, where pip alone took 145.
 # A .pth line puts the project on the path: unlike an editable install it needs no build backend
 # and no network, and as it is relative the checkout can be moved.
@@ -55,7 +55,7 @@ $(STAMP): locks/harness.txt
 	    echo "$$found cannot make environments: install its venv module (python3.11-venv)" >&2; \
 	    exit 2; \
 	fi; \
-	awk '/^[^ #]/ { on = /^(numpy|uv)==/ } on' $< > $(VENV)/first.txt; \
+	awk '/^[^ #]/ { on = /^(numpy|packaging|uv)==/ } on' $< > $(VENV)/first.txt; \
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	    --only-binary :all: -r $(VENV)/first.txt; \
 	$(PY) -m bench.envs.harness; \

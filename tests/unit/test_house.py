@@ -120,6 +120,29 @@ def test_no_module_of_the_core_imports_a_framework():
     assert FRAMEWORKS & {name.partition(".")[0] for name in modules} == set()
 
 
+IMPORT_INSTALLER = """
+import sys
+before = set(sys.modules)
+import bench.envs.harness
+names = {name.partition(".")[0] for name in set(sys.modules) - before}
+from importlib.metadata import packages_distributions
+known = packages_distributions()
+print(*{dist for name in names for dist in known.get(name, ())})
+"""
+
+
+def test_what_fills_the_environment_runs_before_it_is_filled():
+    first = re.search(r"\^\(([a-z|]+)\)==", (ROOT / "Makefile").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_INSTALLER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {*done.stdout.split(), "uv"} == set(first[1].split("|"))
+
+
 def texts(node: ast.AST) -> set[str]:
     return {
         part.value
