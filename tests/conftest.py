@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SHARED = "test_adapters.py"
-"""Its tests ask a backend once for all of them."""
+SHARED = ("test_adapters.py", "test_capabilities.py", "test_precision.py", "test_recompute.py")
+"""Their tests ask one process of a backend, which imports its framework once."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 class ByProcess(LoadScopeScheduling):
     """Which tests one of pytest's processes runs: a file's, for they share its fixtures; of the
-    contract, which takes minutes, each by itself, but those that share a backend's answers.
+    contract, which takes minutes, each by itself, but those that share a backend's process.
 
     Not by the mark ``xdist_group``: under pytest 9.2 and xdist 3.8 it groups nothing.
     """
@@ -41,6 +41,6 @@ class ByProcess(LoadScopeScheduling):
         file, _, test = nodeid.partition("::")
         if "/contract/" not in file:
             return file
-        if file.endswith(SHARED):
-            return re.split(r"[\[\]-]", test)[1]  # the backend, in test_name[backend-model]
+        if file.endswith(SHARED) and "[" in test:
+            return re.split(r"[^a-z]", test.partition("[")[2])[0]  # test_name[backend-model]
         return nodeid

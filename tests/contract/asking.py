@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
 # One: with more, OpenMP threads wait for each other wherever the machine has something else to do.
 THREADS = 1
+DRIVERS = 2
+"""At once, in each of pytest's processes: who writes a file, and who reads it."""
 
 Result = dict[str, Any]
 
@@ -136,25 +140,75 @@ class Question:
         }
 
 
+class Driver:
+    """driver.py under one backend's interpreter. It answers until its standard input is closed:
+    some frameworks take longer to import than to answer.
+    """
+
+    def __init__(self, backend: str, settings: Mapping[str, str]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-asked-"))
+        self._said = (self.folder / "said").open("w+b")
+        ready, answered = os.pipe()
+        self._ready = os.fdopen(ready, "rb", buffering=0)
+        self._process = subprocess.Popen(
+            [python(backend), DRIVER, str(answered)],
+            cwd=self.folder,
+            env=_environment(backend, settings, folder=self.folder),
+            pass_fds=[answered],
+            stdin=subprocess.PIPE,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+        )
+        os.close(answered)
+
+    def ask(self, given: Path, answered: Path) -> bool:
+        """Whether there are answers; what was printed meanwhile is printed here."""
+        assert self._process.stdin is not None
+        before = self._said.seek(0, os.SEEK_END)
+        self._process.stdin.write(f"{json.dumps([str(given), str(answered)])}\n".encode())
+        self._process.stdin.flush()
+        done = bool(self._ready.read(1))
+        self._said.seek(before)
+        sys.stdout.write(self._said.read().decode("utf-8", "replace")[-8000:])
+        return done
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._ready.close()
+        self._said.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_drivers: dict[tuple[str, str], Driver] = {}
+"""Of a backend and what its variables carry; the last asked is the last."""
+
+
+def close_drivers(*, keep: int = 0) -> None:
+    while len(_drivers) > keep:
+        _drivers.pop(next(iter(_drivers))).close()
+
+
+def _driver(backend: str, settings: Mapping[str, str]) -> Driver:
+    carried = {key: settings[key] for key in settings if key in BACKENDS[backend].setting_env}
+    key = (backend, json.dumps(carried, sort_keys=True))
+    found = _drivers.pop(key, None)
+    close_drivers(keep=DRIVERS - 1)
+    _drivers[key] = found or Driver(backend, settings)
+    return _drivers[key]
+
+
 def answers(questions: Mapping[str, Question], *, scratch: Path) -> dict[str, Result]:
     """To all questions, in their order, from one process of the backend that they are put to."""
     (backend,) = {one.backend for one in questions.values()}
-    settings = next(iter(questions.values())).cell.settings
     for one in questions.values():
         one.folder.mkdir(parents=True, exist_ok=True)
     given, answered = scratch / "tasks.json", scratch / "results.json"
     given.write_text(json.dumps({name: one.to_json() for name, one in questions.items()}))
-    answered.unlink(missing_ok=True)
-    ran = subprocess.run(
-        [python(backend), DRIVER, given, answered],
-        cwd=scratch,
-        env=_environment(backend, settings, folder=scratch),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    sys.stdout.write(ran.stdout[-4000:] + ran.stderr[-8000:])
-    assert ran.returncode == 0, f"{', '.join(questions)} failed under {backend}: see its output"
+    driver = _driver(backend, next(iter(questions.values())).cell.settings)
+    if not driver.ask(given, answered):
+        close_drivers()
+        pytest.fail(f"{', '.join(questions)} ended {backend}'s process: see its output")
     found: dict[str, Result] = json.loads(answered.read_text(encoding="utf-8"))
     return found
 

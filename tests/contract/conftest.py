@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.contract import Cell
-from tests.contract.asking import Question, Result, answers, fine
+from tests.contract.asking import Question, Result, answers, close_drivers, fine
 
 Ask = Callable[..., Result]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drivers_end() -> Iterator[None]:
+    yield
+    close_drivers()
 
 
 @pytest.fixture

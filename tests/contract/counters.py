@@ -1,7 +1,7 @@
 """Counts a network's operations with its framework's own counter, under its own interpreter.
 
-``python counters.py BACKEND DIMS.json`` prints a JSON list: a forward pass, and a training step, in
-FLOP a sample.
+``python counters.py BACKEND DIMS.json`` prints a JSON list, of each network in the file the FLOP a
+sample of a forward pass and of a training step.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ COUNTERS = {"torch": torch_counts, "jax": jax_counts}
 
 
 def main(argv: list[str]) -> None:
-    dims = dims_of(json.loads(Path(argv[1]).read_text(encoding="utf-8")))
-    sys.stdout.write("\n" + json.dumps(COUNTERS[argv[0]](dims)) + "\n")
+    networks = json.loads(Path(argv[1]).read_text(encoding="utf-8"))
+    counts = [COUNTERS[argv[0]](dims_of(dims)) for dims in networks]
+    sys.stdout.write("\n" + json.dumps(counts) + "\n")
 
 
 if __name__ == "__main__":

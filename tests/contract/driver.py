@@ -1,8 +1,10 @@
 """Runs checks of one adapter under the backend's own interpreter: stdlib and numpy only.
 
-``python driver.py TASKS.json RESULTS.json``. A task names the adapter's module, the check, the
-cell and the prepared files; a result is JSON, so what ``effective`` says must be JSON too. The
-assertions are made in test_adapters.py: here is only what an adapter has to be asked.
+``python driver.py DESCRIPTOR``. Each line of standard input is a JSON pair of paths, of tasks and
+of where their results shall stand; a byte on the descriptor says that they do. A task names the
+adapter's module, the check, the cell and the prepared files; a result is JSON, so what
+``effective`` says must be JSON too. The assertions are made in the tests: here is only what an
+adapter has to be asked.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -19,12 +22,15 @@ from typing import Any
 import numpy as np
 
 from bench import safetensors
-from bench.contract import NODES, Batches, Cell, Optimizer
+from bench.capabilities import PROCESSES
+from bench.contract import NODES, Batches, Cell, Incapable, Optimizer, Unsupported
 from bench.exam import close
 from bench.generation import NEW_TOKENS, Answers
+from bench.job import PATHS, Job
 from bench.parity import Frozen
 from bench.pipeline import Samples
 from bench.rendezvous import HERE, Rendezvous
+from bench.trial import Trial
 from workloads import batches as making
 
 DISTINCT = 3  # train batches: the fourth step starts from the first again
@@ -35,6 +41,7 @@ NAMES = (
     *("gemm", "stream", "allreduce", "peak_device_bytes", "launch"),
 )
 QUESTIONS = ("save", "restore", "flexible", "tensors", "take", "give")
+STATUSES = {Unsupported: "unsupported", Incapable: "failed"}  # as the worker has them
 FEW, MANY = 2, 16
 TRIES = 5  # the best of them: neighbours on the machine only ever add time
 
@@ -350,6 +357,24 @@ def generate(task: Task) -> dict[str, Any]:
     }
 
 
+def capability(task: Task) -> dict[str, Any]:
+    """The answer to a question that takes one process: the status and reason of its row."""
+    paths = {name: Path(os.devnull) for name in PATHS}
+    paths.update({name: task.files[name] for name in ("weights", "data", "trace")})
+    module, own = task.adapter.__name__, task.capabilities
+    asked = Job(
+        role="try", cell=task.cell, module=module, **paths, cpus=[], parent=0, capabilities=own
+    )
+    trial = Trial(asked)
+    (commands,) = PROCESSES[task.cell.capability]
+    try:
+        for command in commands:
+            getattr(trial, command)()
+    except (Unsupported, Incapable) as error:
+        return {"status": STATUSES[type(error)], "reason": str(error)}
+    return {"status": "ok", "reason": ""}
+
+
 def summary(logits: np.ndarray) -> dict[str, Any]:
     return {
         "shape": list(logits.shape),
@@ -361,7 +386,10 @@ def summary(logits: np.ndarray) -> dict[str, Any]:
 
 CHECKS = {
     one.__name__: one
-    for one in (describe, train, dtypes, overflow, recompute, export, read, check, fed, generate)
+    for one in (
+        *(describe, train, dtypes, overflow, recompute, export, read, check, fed, generate),
+        capability,
+    )
 }
 
 
@@ -378,9 +406,12 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> None:
-    tasks = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    results = {name: answer(task) for name, task in tasks.items()}
-    Path(argv[1]).write_text(json.dumps(results), encoding="utf-8")
+    for line in sys.stdin:
+        given, answered = json.loads(line)
+        tasks = json.loads(Path(given).read_text(encoding="utf-8"))
+        results = {name: answer(task) for name, task in tasks.items()}
+        Path(answered).write_text(json.dumps(results), encoding="utf-8")
+        os.write(int(argv[0]), b".")
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ def dims_of(model: str, size: str) -> Dims:
     return dataclasses.replace(dims, layers=2, vocab=1000)
 
 
-def counted(backend: str, dims: Dims, folder: Path) -> list[float]:
-    """A forward pass and a training step, FLOP a sample, by the framework's counter."""
+def counted(backend: str, networks: list[Dims], folder: Path) -> list[list[float]]:
+    """Of each a forward pass and a training step, FLOP a sample, by the framework's counter."""
     file = folder / "dims.json"
-    file.write_text(json.dumps(dataclasses.asdict(dims)), encoding="utf-8")
+    file.write_text(json.dumps([dataclasses.asdict(dims) for dims in networks]), encoding="utf-8")
     done = subprocess.run(
         [str(python(backend)), str(COUNTERS), backend, str(file)],
         capture_output=True,
@@ -44,7 +44,7 @@ def counted(backend: str, dims: Dims, folder: Path) -> list[float]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: list[list[float]] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
@@ -81,23 +81,23 @@ needs_jax = pytest.mark.skipif("jax" not in selected(), reason="jax is not selec
 
 
 @needs_torch
-@pytest.mark.parametrize(("model", "size"), BASE + LARGE)
-def test_torchs_counter_counts_the_same(model: str, size: str, tmp_path: Path) -> None:
-    dims = dims_of(model, size)
-    forward, training = counted("torch", dims, tmp_path)
-    assert forward == flops.per_sample(dims, training=False)
-    # The first convolution's input has no gradient: one of the three passes is a little shorter.
-    assert training == pytest.approx(flops.per_sample(dims, training=True), rel=WITHIN)
+def test_torchs_counter_counts_the_same(tmp_path: Path) -> None:
+    networks = [dims_of(model, size) for model, size in BASE + LARGE]
+    for dims, (forward, training) in zip(
+        networks, counted("torch", networks, tmp_path), strict=True
+    ):
+        assert forward == flops.per_sample(dims, training=False), dims
+        # The first convolution's input has no gradient: one of three passes is a little shorter.
+        ours = flops.per_sample(dims, training=True)
+        assert training == pytest.approx(ours, rel=WITHIN), dims
 
 
 @needs_jax
-@pytest.mark.parametrize(("model", "size"), BASE)
-def test_xlas_cost_analysis_counts_the_same_but_padding(
-    model: str, size: str, tmp_path: Path
-) -> None:
-    dims = dims_of(model, size)
-    forward, training = counted("jax", dims, tmp_path)
-    unseen = padding(dims) if isinstance(dims, CnnDims) else 0
-    assert forward == pytest.approx(flops.per_sample(dims, training=False) - unseen, rel=WITHIN)
-    ours = flops.per_sample(dims, training=True) - 3 * unseen
-    assert training == pytest.approx(ours, rel=WITHIN)
+def test_xlas_cost_analysis_counts_the_same_but_padding(tmp_path: Path) -> None:
+    networks = [dims_of(model, size) for model, size in BASE]
+    for dims, (forward, training) in zip(networks, counted("jax", networks, tmp_path), strict=True):
+        unseen = padding(dims) if isinstance(dims, CnnDims) else 0
+        ours = flops.per_sample(dims, training=False) - unseen
+        assert forward == pytest.approx(ours, rel=WITHIN), dims
+        ours = flops.per_sample(dims, training=True) - 3 * unseen
+        assert training == pytest.approx(ours, rel=WITHIN), dims
