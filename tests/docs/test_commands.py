@@ -6,7 +6,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,8 @@ def first_of_its_kind(command: pages.Command) -> bool:
 def test_a_command_is_understood(command, capsys):
     program, *arguments = plain(command)
     if program in FOREIGN:
+        for inner in within(arguments):
+            test_a_command_is_understood(command._replace(words=inner), capsys)
         return
     if program == "make":
         for expanded in made(arguments):
@@ -100,6 +103,13 @@ def test_a_command_is_understood(command, capsys):
     else:
         read(arguments)
         assert not command.printed, "nobody looks whether it prints this: make it a block of text"
+
+
+def within(arguments: list[str]) -> Iterator[tuple[str, ...]]:
+    """What another program is to run: ``docker run IMAGE bash -c 'make venv && bench ...'``."""
+    for option, script in pairwise(arguments):
+        if option == "-c":
+            yield from (tuple(shlex.split(part)) for part in script.split("&&"))
 
 
 def plain(command: pages.Command) -> list[str]:
@@ -186,6 +196,7 @@ def option_strings(name: str) -> set[str]:
         "make bench BACKEND=trch",
         "bench compare there-is-none.csv --between backend",
         "pip install framework-pilot",
+        "docker run IMAGE bash -c 'make venv && bench run --sise tiny'",
     ],
 )
 def test_a_wrong_command_is_seen(line, capsys):

@@ -10,11 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from bench import cli, parity, pilot_file
 from bench.rows import schema
-from tests.browser import chromium
 from tests.harness import ROOT
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src"}
@@ -108,20 +106,6 @@ def test_the_bounds_on_the_page_are_those_of_the_gate():
         assert tuple(map(float, line.split("|"))) == values
 
 
-@pytest.fixture(scope="module")
-def browser():
-    found = chromium.find()
-    if found is None:
-        if os.environ.get("BENCH_NO_SKIPS"):
-            pytest.fail(chromium.lacking())
-        pytest.skip(chromium.lacking())
-    with sync_playwright() as playwright:
-        # Root has no user namespaces to put the sandbox in; the pages are our own.
-        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 def test_a_reader_without_a_server_finds_a_word(site, browser):
     """And the browser asks nobody but the disk."""
     page = browser.new_page()
@@ -129,7 +113,8 @@ def test_a_reader_without_a_server_finds_a_word(site, browser):
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((site / "index.html").as_uri())
-    page.fill(".md-search__input", "precision-target")
+    # Typed, key by key: the search listens to keys.
+    page.locator(".md-search__input").press_sequentially("precision-target")
     page.wait_for_selector(".md-search-result__item")
     assert "command-line.html" in page.inner_html(".md-search-result__list")
     assert [one for one in asked if not one.startswith(("file:", "data:"))] == []
