@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv bench test check envs lock doctor reference perf fix fairness readme compare \
-        gpu-check serve history calibrate night night-report score report snapshot
+        gpu-check serve history calibrate night night-report score report snapshot docs
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -86,7 +86,8 @@ test: $(STAMP)  ## the tests; BACKEND=... or all selects the backends of the con
 	@$(PY) -m tests.browser.chromium
 	@$(PY) -m tests.slurm.cluster
 	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder \
-	    tests/slurm tests/contract tests/cli tests/faults tests/browser tests/parity tests/unit
+	    tests/slurm tests/contract tests/cli tests/faults tests/browser tests/docs tests/parity \
+	    tests/unit
 
 check: $(STAMP)  ## lint, formatting, types
 	$(PY) -m ruff check
@@ -125,6 +126,9 @@ night-report: $(STAMP)  ## nights/report.md, and nights/issue.md where something
 
 fairness: $(STAMP)  ## each model against its framework's own public one: BACKEND=...
 	@$(PY) -m bench fairness $(call options,BACKEND TRACK OUT)
+
+docs: $(STAMP)  ## site/: the pages, with a reference made from the code
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 readme: $(STAMP)  ## the README's tables, made from the committed rows
 	$(PY) -m bench.readme

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.browser import chromium
 
 SHARED = ("test_adapters.py", "test_capabilities.py", "test_precision.py", "test_recompute.py")
 """Their tests ask one process of a backend, which imports its framework once."""
@@ -23,6 +26,23 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"BENCH_BACKENDS", "BENCH_ENVS", "BENCH_CACHE"}
     for name in [name for name in os.environ if name.startswith("BENCH_") and name not in kept]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests of a process: Playwright starts once in it."""
+    from playwright.sync_api import sync_playwright
+
+    found = chromium.find()
+    if found is None:
+        if os.environ.get("BENCH_NO_SKIPS"):
+            pytest.fail(chromium.lacking())
+        pytest.skip(chromium.lacking())
+    with sync_playwright() as playwright:
+        # Root has no user namespaces to put the sandbox in; the pages are our own.
+        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,17 +1,15 @@
-"""One browser for all; each test has a page of its own, which remembers what went wrong on it."""
+"""Each test has a page of its own, which remembers what went wrong on it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from bench.cli import main
-from tests.browser import chromium
 from tests.harness import ROOT
 
 ROWS = ROOT / "results" / "epyc-vm-2cpu" / "20261123T190515Z-2fc475db.csv"
@@ -30,20 +28,6 @@ class Watched:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("[data-chart=ranking] svg")
         return self.page
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = chromium.find()
-    if found is None:
-        if os.environ.get("BENCH_NO_SKIPS"):
-            pytest.fail(chromium.lacking())
-        pytest.skip(chromium.lacking())
-    with sync_playwright() as playwright:
-        # Root has no user namespaces to put the sandbox in; the page is our own.
-        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
