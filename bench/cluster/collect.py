@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         _cancel(folder, plan)
     said = ""
     while True:
-        parts = parts_of(folder, plan)
+        parts = _parts(folder, plan, ended=arguments.ended)
         if (line := _progress(parts)) != said:
             print(line, file=sys.stderr)
             said = line
@@ -84,10 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_NO if missing else EXIT_OK
 
 
-def open_shares(folder: PilotFolder, plan: Plan) -> list[str]:
-    """Those with something missing that no job is still at."""
-    found = parts_of(folder, plan)
-    return [part.share.name for part in found if part.missing and part.state.ended]
+def open_shares(folder: PilotFolder, plan: Plan, *, whatever_runs: bool = False) -> list[str]:
+    """Those with something missing that no job is still at; or whether one is or not."""
+    found = [part for part in parts_of(folder, plan) if part.missing]
+    return [part.share.name for part in found if whatever_runs or part.state.ended]
 
 
 def parts_of(folder: PilotFolder, plan: Plan) -> list[Part]:
@@ -118,6 +118,15 @@ def _states(plan: Plan, latest: Mapping[str, tuple[str, Jobs]]) -> dict[str, Sta
     spent = datetime.now(UTC) - timedelta(minutes=plan.minutes)
     late = {job: jobs.submitted_at < spent for job, jobs in latest.values()}
     return {job: State(ended=late[job], word="the engine does not answer") for job in ids}
+
+
+def _parts(folder: PilotFolder, plan: Plan, *, ended: bool) -> list[Part]:
+    """ended: so the user says, where no engine knows it."""
+    parts = parts_of(folder, plan)
+    if not ended:
+        return parts
+    over = State(ended=True, word="said to have ended")
+    return [part if part.state.ended else replace(part, state=over) for part in parts]
 
 
 def _cancel(folder: PilotFolder, plan: Plan) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from bench.cluster.plan import Plan
 from bench.contract import BenchError
 
 ENGINES = {
+    "kubernetes": "manifests and Dockerfiles, written and not applied (--dry-run)",
     "local": "this machine, one share after another",
     "slurm": "one array of jobs, a share each",
 }
+WRITTEN = frozenset({"kubernetes"})
+"""Those whose jobs the user starts: bench writes what is needed, and never runs it."""
 
 
 class EngineError(BenchError):
@@ -29,8 +33,8 @@ class State(NamedTuple):
 class Engine(Protocol):
     """A module with these functions."""
 
-    def plan(self, shares: Sequence[str]) -> list[list[str]]:
-        """The shares of each job."""
+    def plan(self, shares: Sequence[str], pilot: Plan) -> list[list[str]]:
+        """The shares of each job. UsageError where the engine cannot have such a pilot."""
 
     def submit(
         self, commands: Sequence[Sequence[str]], *, log: Path, how: Mapping[str, Any]

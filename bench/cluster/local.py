@@ -11,11 +11,12 @@ from typing import Any
 
 from bench.cluster import submitting
 from bench.cluster.engines import State
+from bench.cluster.plan import Plan
 
 CONTROLLER = "submitit.local._local"
 
 
-def plan(shares: Sequence[str]) -> list[list[str]]:
+def plan(shares: Sequence[str], _: Plan) -> list[list[str]]:
     """All in one job, for two shares at once would disturb each other."""
     return [list(shares)]
 

@@ -3,6 +3,7 @@
 ``plan.json``: what is to be run, cut into shares. ``rows/SHARE.N.csv``: what try N at a share has
 measured, a results file of its own, so that no two tries ever write into one file, not even where a
 lost machine comes back. ``jobs/N.json``: what was handed to the engine. ``log/``: the engine's.
+``manifests/``: what was written for the user to start.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ from bench.rows import files
 from bench.rows.schema import Row
 
 VERSION = 1
+COMMANDS = "commands.txt"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,120}$")]
 Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+RUN_ID = r"[0-9a-f]{8}"
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of DNS (RFC 1123)
+CLAIM = rf"{LABEL}(\.{LABEL})*"
+IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
+PLACE = r"/[^\x00-\x1f\x7f-\x9f]*"
 Key = tuple[str, int]
 
 
@@ -43,12 +50,19 @@ class Share(_Record):
 
 
 class How(_Record):
-    """The engine's options. They end in a job's script, so no value has a line of its own in it."""
+    """The engine's options. They end in a job's script, a manifest or a Dockerfile, so no value has
+    a line of its own in it.
+    """
 
     time: int = Field(gt=0)
     partition: Plain = ""
     gres: Plain = ""
     account: Plain = ""
+    namespace: str = Field(default="", pattern=rf"^({LABEL})?$")
+    image: str = Field(default="", pattern=rf"^({IMAGE})?$")
+    base: str = Field(default="", pattern=rf"^({IMAGE})?$")
+    claim: str = Field(default="", max_length=253, pattern=rf"^({CLAIM})?$")
+    mount: str = Field(default="", pattern=rf"^({PLACE})?$")
     array_parallelism: int = Field(default=256, gt=0)
     set: dict[Option, Plain] = {}
 
@@ -59,7 +73,7 @@ class Plan(_Record):
     """
 
     version: int = VERSION
-    run_id: str
+    run_id: str = Field(pattern=rf"^{RUN_ID}$")
     git_rev: str
     cwd: str
     argv: list[str]
@@ -92,6 +106,7 @@ class PilotFolder:
         self.rows = self.path / "rows"
         self.jobs = self.path / "jobs"
         self.log = self.path / "log"
+        self.manifests = self.path / "manifests"
 
     def create(self, plan: Plan) -> None:
         """UsageError where there is one already, or it cannot be written."""

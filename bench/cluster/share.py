@@ -1,7 +1,8 @@
 """Run shares of a pilot on the machine that they were sent to.
 
 ``python -m bench.cluster.share FOLDER SHARE...``: what an engine's jobs do. Cells that an earlier
-try has finished are not run again. Why a try ended early stands beside its rows.
+try has finished are not run again. Why a try ended early stands beside its rows. Of the shares
+behind ``--index`` the one whose number Kubernetes gives is run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from bench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UsageError
 TIME_LIMIT = "time limit"
 SPARE_S = 5.0
 """Before the engine's own end of a job: to end the workers and to write down why."""
+INDEX = "JOB_COMPLETION_INDEX"
+"""Of an Indexed Job of Kubernetes."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,15 +36,33 @@ def main(argv: Sequence[str]) -> int:
         plan = folder.plan()
         signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, max(1.0, plan.minutes * 60 - SPARE_S))
-        by_name = {share.name: share for share in plan.shares}
-        for name in argv[1:]:
-            _run(folder, plan, by_name[name])
+        for share in _named(plan, _mine(argv[1:])):
+            _run(folder, plan, share)
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_OK
+
+
+def _mine(names: Sequence[str]) -> Sequence[str]:
+    """The names, or of those behind ``--index`` this job's."""
+    if names[:1] != ["--index"]:
+        return names
+    number, found = os.environ.get(INDEX, ""), names[1:]
+    if not (number.isdecimal() and int(number) < len(found)):
+        raise UsageError(f"{INDEX} is {number!r}, and not the number of one of {len(found)} shares")
+    return [found[int(number)]]
+
+
+def _named(plan: Plan, names: Sequence[str]) -> list[Share]:
+    by_name = {share.name: share for share in plan.shares}
+    if lost := [name for name in names if name not in by_name]:
+        raise UsageError(
+            f"the plan has no share {lost[0]!r}: another pilot is in its folder by now"
+        )
+    return [by_name[name] for name in names]
 
 
 def _interrupt(*_: object) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.cluster import client, submitting
 from bench.cluster.engines import EngineError, State
+from bench.cluster.plan import Plan
 
 GOES_ON = frozenset(
     {
@@ -27,7 +28,7 @@ under the same id as PENDING, or are not."""
 _FIELD = re.compile(r"(\w+)=(\S*)")
 
 
-def plan(shares: Sequence[str]) -> list[list[str]]:
+def plan(shares: Sequence[str], _: Plan) -> list[list[str]]:
     """One each: what is compared is in one share, and so on one node."""
     return [[one] for one in shares]
 

@@ -151,7 +151,7 @@ def test_a_client_that_does_not_answer_is_ended():
 def test_a_dead_process_is_no_job():
     assert local.states(["999999999"]) == {"999999999": State(ended=True, word="ENDED")}
     assert local.states(["1"])["1"].ended  # alive, and not ours
-    assert set(engines.ENGINES) == {"local", "slurm"}
+    assert set(engines.ENGINES) == {"kubernetes", "local", "slurm"}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,31 @@ def test_builds_once_and_then_needs_no_uv(site: Site, log: list[str]) -> None:
     assert site.calls() == built
 
 
+def test_a_ready_one_is_read_and_nothing_is_written(site: Site, log: list[str]) -> None:
+    first = ensure(log)
+    place = site.folder / "envs"
+    (place / f"fake-cpu-{CPU}.lock").unlink()
+    before = {path: path.lstat().st_mtime_ns for path in (place, *place.rglob("*"))}
+    assert ensure(log) == first
+    assert {path: path.lstat().st_mtime_ns for path in (place, *place.rglob("*"))} == before
+
+
+def test_a_ready_one_is_used_on_a_disk_that_cannot_be_written(site: Site, log: list[str]) -> None:
+    """As in an image whose root is read only."""
+    first = ensure(log)
+    place = str(site.folder / "envs")
+    bound = subprocess.run(["mount", "--bind", place, place], check=False, capture_output=True)
+    if bound.returncode:
+        pytest.skip("a read-only mount needs root and the right to mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        assert ensure(log) == first
+        with pytest.raises(EnvError, match="Read-only file system"):
+            ensure(log, "cuda")  # there is none yet
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 def test_the_ready_file_tells_what_is_installed(site: Site, log: list[str]) -> None:
     ready = json.loads((ensure(log).python.parents[1] / "ready.json").read_text())
     assert ready["lock"] == CPU
