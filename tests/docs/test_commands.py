@@ -33,7 +33,12 @@ FOREIGN = {
     "uv": "fetches Apache Otava, which is no dependency",
 }
 """Programs of others, and why none is started here."""
-FOREIGN_OPTIONS = {"--exclude-newer": "uv's", "--no_ssh": "DeepSpeed's", "--master": "Paddle's"}
+FOREIGN_OPTIONS = {
+    "--exclude-newer": "uv's",
+    "--require-hashes": "pip's",
+    "--no_ssh": "DeepSpeed's",
+    "--master": "Paddle's",
+}
 BENCH = re.compile(r" -m bench (.+)")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
