@@ -71,7 +71,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(
         {
             MARK: str(scratch),
-            "BENCH_MODEL_CACHE": str(cache.root() / "models"),
+            "BENCH_MODEL_CACHE": str(model_cache(job)),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
@@ -81,6 +81,11 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
         }
     )
     return env
+
+
+def model_cache(job: Job) -> Path:
+    """Where a worker may keep files for later ones of its backend, and of no other."""
+    return cache.root() / "models" / job.cell.backend
 
 
 def library(scratch: Path, *modules: str) -> Path:
