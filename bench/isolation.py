@@ -32,6 +32,8 @@ DEVICES = (
 )
 """Below /dev, what a program or an accelerator's driver writes to."""
 
+UVM = Path("/dev/nvidia-uvm")
+
 OPEN_FILES = 65536
 PROCESSES = (1024, 256)  # of an ordinary user's worker, and for each CPU more: threads count
 OOM_SCORE = 500  # of 1000: where memory ends the kernel ends the worker, not the harness
@@ -100,7 +102,7 @@ def _needless(device: str) -> str:
     NVIDIA's driver files are made when the first program asks for them, by a helper that becomes
     root; nothing that is shut in can.
     """
-    made = Path("/dev/nvidia-uvm").exists() or not shutil.which("nvidia-modprobe")
+    made = UVM.exists() or not shutil.which("nvidia-modprobe")
     return "" if device != "cuda" or made else "off until NVIDIA's driver has made its files"
 
 

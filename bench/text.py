@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+_LOGIN = re.compile(r"://[^/\s]+@")
+
+
+def redacted(text: str) -> str:
+    """Without the user and the password of any URL: a site's index may be named with both."""
+    return _LOGIN.sub("://***@", text)
+
 
 def plain(text: str) -> str:
     """One line without control characters: a reason quotes a process that may have sent any."""
