@@ -52,7 +52,7 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
     for capability in range(64):
         if capability not in KEPT:
             LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    done |= confined(plan["writable"])
+    done |= confined(plan["writable"], called=plan["writes"])
     with os.fdopen(plan["report"], "w") as report:
         json.dump(done, report)
     os.execv(argv[0], argv)  # noqa: S606  # no shell is what is wanted
@@ -114,9 +114,9 @@ def lower(kind: int, to: int) -> int:
     return new
 
 
-def confined(writable: Sequence[str]) -> dict[str, Any]:
-    """Leave nothing to be written but ``writable``, and no other process to be looked into or, on
-    newer systems, sent a signal.
+def confined(writable: Sequence[str], *, called: str) -> dict[str, Any]:
+    """Leave nothing to be written but ``writable``, ``called`` so in the row; and no other process
+    to be looked into or, on newer systems, sent a signal.
     """
     abi = LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -130,7 +130,7 @@ def confined(writable: Sequence[str]) -> dict[str, Any]:
         allow(rules, place)
     checked(LIBC.syscall(RESTRICT_SELF, rules, 0))
     os.close(rules)
-    return {"writes": "scratch", "signals": "own" if signals else "any"}
+    return {"writes": called, "signals": "own" if signals else "any"}
 
 
 def allow(rules: int, place: str) -> None:

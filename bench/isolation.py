@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import memory
+from bench.envs.build import READY
 from bench.errors import UsageError
-from bench.job import Job
 
 VARIABLE = "BENCH_ISOLATION"
 AUTO, OFF = "auto", "off"
 SETTING = "isolation"
 """In a row's recorded settings: what was in force. No part of a cell's id, for it changes none."""
+
+MAIN = ("network", "writes", "signals")
 
 PROGRAM = Path(__file__).with_name("isolated.py")
 NETWORKED = {"tpu": "libtpu asks the machine's metadata server"}
@@ -32,6 +36,7 @@ DEVICES = (
 )
 """Below /dev, what a program or an accelerator's driver writes to."""
 
+COMPILES = "UV_COMPILE_BYTECODE"
 UVM = Path("/dev/nvidia-uvm")
 
 OPEN_FILES = 65536
@@ -49,17 +54,31 @@ def asked() -> str:
 
 
 class Isolation:
-    """Of one worker, which may write below ``writable``, the first of which is its own folder."""
+    """Of one worker, which may write below ``writable``, the first of which is its own folder.
 
-    def __init__(self, job: Job, writable: Sequence[Path]) -> None:
-        self._found: dict[str, Any] | str = OFF if asked() == OFF else _needless(job.cell.device)
+    python: its interpreter. device: the kind it computes on. nodes: machines that share its cell.
+    launched: whether its command starts other processes that are workers.
+    """
+
+    def __init__(
+        self,
+        writable: Sequence[Path],
+        *,
+        python: Path,
+        device: str = "cpu",
+        nodes: int = 1,
+        launched: bool = False,
+    ) -> None:
+        self._found: dict[str, Any] | str = OFF if asked() == OFF else _needless(device)
         if self._found:
             return
         self._report, self._told = os.pipe()
-        places = [*filter(Path.is_dir, writable), *_devices(job)]
+        own = _without_bytecode(python)
+        places = [*filter(Path.is_dir, writable), *own, *_devices(launched=launched)]
         self._plan: dict[str, Any] = {
-            "network": _network(job),
+            "network": _network(device, nodes),
             "writable": [str(place) for place in places],
+            "writes": "scratch and environment" if own else "scratch",
             "open_files": OPEN_FILES,
             "processes": PROCESSES[0] + PROCESSES[1] * (os.cpu_count() or 1),
             "file_gib": 1 + _largest_file(writable[0]) // GIB,
@@ -96,6 +115,16 @@ class Isolation:
         return self._found
 
 
+def here() -> dict[str, Any] | str:
+    """What this machine allows, tried on a process that does nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        tried = Isolation([Path(folder)], python=Path(sys.executable))
+        command = tried.around([sys.executable, "-I", "-S", "-c", ""])
+        subprocess.run(command, pass_fds=tried.descriptors, capture_output=True, check=False)
+        tried.started()
+        return tried.found()
+
+
 def _needless(device: str) -> str:
     """Why nothing is applied for now, or "".
 
@@ -106,19 +135,26 @@ def _needless(device: str) -> str:
     return "" if device != "cuda" or made else "off until NVIDIA's driver has made its files"
 
 
-def _network(job: Job) -> str:
+def _network(device: str, nodes: int) -> str:
     """Why the worker needs it, or ""."""
-    if job.rendezvous.nodes > 1:
-        return "several machines share the cell"
-    return NETWORKED.get(job.cell.device, "")
+    return "several machines share the cell" if nodes > 1 else NETWORKED.get(device, "")
 
 
-def _devices(job: Job) -> Iterator[Path]:
+def _devices(*, launched: bool) -> Iterator[Path]:
     """Files of the system's that a worker has to write to."""
     for pattern in DEVICES:
         yield from Path("/dev").glob(pattern)
     # A process resets its own memory's peak there. Those that a launcher starts are not known yet.
-    yield Path("/proc" if job.launched else "/proc/self")
+    yield Path("/proc" if launched else "/proc/self")
+
+
+def _without_bytecode(python: Path) -> list[Path]:
+    """An environment that was built without: its processes leave it as they import, or each would
+    compile its framework anew. For where no time counts, as in CI.
+    """
+    folder = python.parent.parent
+    lacks = os.environ.get(COMPILES, "").lower() in ("0", "false", "no", "off")
+    return [folder] if lacks and (folder / READY).exists() else []
 
 
 def _largest_file(folder: Path) -> int:

@@ -80,7 +80,13 @@ class Child:
         kept = model_cache(job)
         with contextlib.suppress(OSError):  # a site's may be read-only, and hold all there is to be
             kept.mkdir(parents=True, exist_ok=True)
-        self.isolation = Isolation(job, [scratch, kept])
+        self.isolation = Isolation(
+            [scratch, kept],
+            python=python,
+            device=job.cell.device,
+            nodes=job.rendezvous.nodes,
+            launched=job.launched,
+        )
         self.log = Log()
         self.peak_bytes = 0
         self.memory_limit = memory_limit

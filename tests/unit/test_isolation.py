@@ -6,7 +6,6 @@ import json
 import resource
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,20 +13,15 @@ from bench import isolated, isolation
 from bench.envs import uv
 from bench.errors import EnvError, UsageError
 from bench.isolation import Isolation
-from bench.rendezvous import HERE, Rendezvous
 from bench.text import redacted
 
+PYTHON = Path("/python/bin/python")
 COMMAND = ["/python", "-m", "bench.worker", "job.json"]
-
-
-def job(*, device="cpu", rendezvous=HERE, launched=False):
-    cell = SimpleNamespace(device=device)
-    return SimpleNamespace(cell=cell, rendezvous=rendezvous, launched=launched)
 
 
 def plan(tmp_path, **changes):
     """What is asked of the program that shuts the worker in; the worker's command is as it was."""
-    made = Isolation(job(**changes), [tmp_path, tmp_path / "missing"])
+    made = Isolation([tmp_path, tmp_path / "missing"], python=PYTHON, **changes)
     python, *flags, program, text = made.around(COMMAND)[:-4]
     assert (python, flags, program) == (sys.executable, ["-I", "-S"], isolated.__file__)
     assert made.around(COMMAND)[-4:] == COMMAND
@@ -41,8 +35,7 @@ def test_a_worker_is_kept_from_the_network_but_where_it_needs_it(tmp_path):
     assert plan(tmp_path)["network"] == ""
     assert plan(tmp_path, device="cuda")["network"] == ""
     assert "metadata server" in plan(tmp_path, device="tpu")["network"]
-    two = Rendezvous(2, 0, "first.example", 29400)
-    assert "several machines" in plan(tmp_path, rendezvous=two)["network"]
+    assert "several machines" in plan(tmp_path, nodes=2)["network"]
 
 
 def test_it_may_write_to_its_folder_to_devices_and_to_its_own_memory_counters(tmp_path):
@@ -53,9 +46,26 @@ def test_it_may_write_to_its_folder_to_devices_and_to_its_own_memory_counters(tm
     assert all(Path(place).exists() for place in alone)
 
 
+def test_an_environment_without_bytecode_may_be_completed_by_its_processes(tmp_path, monkeypatch):
+    python, files = tmp_path / "bin" / "python", tmp_path / "files"
+    files.mkdir()
+    (tmp_path / "ready.json").touch()
+
+    def asked():
+        text = Isolation([files], python=python).around(COMMAND)[-5]
+        found = json.loads(text)
+        return found["writes"], str(tmp_path) in found["writable"]
+
+    assert asked() == ("scratch", False)
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "0")
+    assert asked() == ("scratch and environment", True)
+    (tmp_path / "ready.json").unlink()  # an interpreter of the site's
+    assert asked() == ("scratch", False)
+
+
 def test_a_site_may_turn_it_off(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_ISOLATION", "off")
-    made = Isolation(job(), [tmp_path])
+    made = Isolation([tmp_path], python=PYTHON)
     made.started()
     assert (made.around(COMMAND), made.descriptors, made.found()) == (COMMAND, (), "off")
 
@@ -71,7 +81,7 @@ def test_what_makes_a_drivers_files_is_not_shut_in(tmp_path, monkeypatch):
     helper = tmp_path / "nvidia-modprobe"
     helper.touch(mode=0o755)
     monkeypatch.setattr(isolation, "UVM", tmp_path / "nvidia-uvm")
-    made = Isolation(job(device="cuda"), [tmp_path])
+    made = Isolation([tmp_path], python=PYTHON, device="cuda")
     assert (made.around(COMMAND), made.found()) == (
         COMMAND,
         "off until NVIDIA's driver has made its files",
