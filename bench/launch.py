@@ -77,16 +77,7 @@ class Child:
         memory_limit: int | None = None,
     ) -> None:
         self.job = job
-        kept = model_cache(job)
-        with contextlib.suppress(OSError):  # a site's may be read-only, and hold all there is to be
-            kept.mkdir(parents=True, exist_ok=True)
-        self.isolation = Isolation(
-            [scratch, kept],
-            python=python,
-            device=job.cell.device,
-            nodes=job.rendezvous.nodes,
-            launched=job.launched,
-        )
+        self.isolation = _isolation(job, scratch, python)
         self.log = Log()
         self.peak_bytes = 0
         self.memory_limit = memory_limit
@@ -283,3 +274,16 @@ class Child:
         self._drain()
         lines = self.log.text().strip().splitlines()
         return lines[-1][:300] if lines else "it printed nothing"
+
+
+def _isolation(job: Job, scratch: Path, python: Path) -> Isolation:
+    kept = model_cache(job)
+    with contextlib.suppress(OSError):  # a site's may be read-only, and hold all there is to be
+        kept.mkdir(parents=True, exist_ok=True)
+    return Isolation(
+        [scratch, kept],
+        python=python,
+        device=job.cell.device,
+        nodes=job.rendezvous.nodes,
+        launched=job.launched,
+    )
