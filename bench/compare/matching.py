@@ -19,7 +19,7 @@ PARITY, PRECISION, SETTINGS = "parity", "precision", "settings"
 
 HAPPENED = frozenset({"cpus", "steady", "changed_while_running", "loss_scale", isolation.SETTING})
 """Settings that record what happened, not how it was run; and in what a worker was shut in, which
-rows of before it do not say, and which was seen not to move what is measured (docs/isolation.md).
+rows of before it do not say, and which was not seen to move a figure (docs/isolation.md).
 """
 
 
