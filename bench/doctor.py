@@ -12,7 +12,7 @@ import sysconfig
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench import backends_index, envs, machine
+from bench import backends_index, envs, isolation, machine
 from bench.accelerators import choose
 from bench.envs import interpreters, uv
 from bench.errors import EXIT_NO, EXIT_OK, EnvError
@@ -53,7 +53,17 @@ def run(*, json: bool) -> int:
 
 
 def facts() -> list[Fact]:
-    here = [_python(), _uv(), _disk(), _memory(), _cores(), _proc(), *_compiler(), *_devices()]
+    here = [
+        _python(),
+        _uv(),
+        _disk(),
+        _memory(),
+        _cores(),
+        _proc(),
+        _isolation(),
+        *_compiler(),
+        *_devices(),
+    ]
     return [*here, *_interpreters(), *_environments(), _data()]
 
 
@@ -114,6 +124,14 @@ def _proc() -> Fact:
     state = f"without {', '.join(missing)}" if missing else "status, smaps_rollup, clear_refs"
     mend = "run where /proc is mounted whole: memory columns stay empty" if missing else ""
     return Fact("/proc", state, mend)
+
+
+def _isolation() -> Fact:
+    """What workers are kept from; nothing has to be mended, for the rows say it, too."""
+    found = isolation.here()
+    if isinstance(found, str):
+        return Fact("isolation", found)
+    return Fact("isolation", ", ".join(f"{name} {found[name]}" for name in isolation.MAIN))
 
 
 def _compiler() -> list[Fact]:

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable
 
 from bench.contract import BenchError
+from bench.text import redacted
 
 EXIT_OK = 0
 EXIT_NO = 1
@@ -24,7 +25,13 @@ class UsageError(BenchError):
 
 
 class EnvError(BenchError):
-    """A backend's environment cannot be built or does not import its framework."""
+    """A backend's environment cannot be built or does not import its framework.
+
+    Its words are often an installer's, and stand in rows: no password of an index is kept.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(redacted(words))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from backends.entry import Entry
-from bench import memory, received
+from bench import isolation, memory, received
+from bench.isolation import Isolation
 from bench.job import Job
 from bench.pipes import Pipes, TooLong, read
 from bench.received import Unbelievable
-from bench.scratch import child_env
+from bench.scratch import child_env, model_cache
 from bench.text import plain
 
 TICK_S = 0.5
@@ -88,6 +89,7 @@ class Child:
         memory_limit: int | None = None,
     ) -> None:
         self.job = job
+        self.isolation = _isolation(job, scratch, python)
         self.log = Log()
         self.peak_bytes = 0
         self.memory_limit = memory_limit
@@ -101,14 +103,16 @@ class Child:
         self._next_look = 0.0
         self._tree: list[int] = []
         self._process = subprocess.Popen(
-            [str(python), "-m", "bench.worker", str(job_file)],
+            self.isolation.around([str(python), "-m", "bench.worker", str(job_file)]),
             cwd=scratch,
             env=child_env(entry, job, scratch, caches),
+            pass_fds=self.isolation.descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self.isolation.started()
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
@@ -123,6 +127,7 @@ class Child:
             pipes.close()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self.isolation.found()
 
     @property
     def pid(self) -> int:
@@ -169,11 +174,19 @@ class Child:
         self._drain()
 
     def found(self, ended: Ended | None) -> tuple[dict[str, Any], dict[str, Any], Ended | None]:
-        """``row``, and why the worker ended early: as known, or because its row is none."""
+        """``row``, and why the worker ended early: as known, or because its row is none.
+
+        In the settings is, beside what the worker read back, what the system held it to.
+        """
+        row: dict[str, Any] = {}
+        times: dict[str, Any] = {}
         try:
-            return *self.row(), ended
+            row, times = self.row()
         except Ended as reason:
-            return {}, {}, ended or reason
+            ended = ended or reason
+        known = row.get("settings") or self.job.cell.settings
+        row["settings"] = {**known, isolation.SETTING: self.isolation.found()}
+        return row, times, ended
 
     def row(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The columns and the raw times that the worker left, complete or not. Ended where what it
@@ -272,3 +285,16 @@ class Child:
     def _last_line(self) -> str:
         self._drain()
         return next(iter(self.log.last(1)), "it printed nothing")
+
+
+def _isolation(job: Job, scratch: Path, python: Path) -> Isolation:
+    kept = model_cache(job)
+    with contextlib.suppress(OSError):  # a site's may be read-only, and hold all there is to be
+        kept.mkdir(parents=True, exist_ok=True)
+    return Isolation(
+        [scratch, kept],
+        python=python,
+        device=job.cell.device,
+        nodes=job.rendezvous.nodes,
+        launched=job.launched,
+    )

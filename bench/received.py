@@ -87,6 +87,8 @@ def _fits(name: str, value: Any) -> bool:
     column = schema.BY_NAME.get(name)
     if column is None:
         return False
+    if name == "settings" and not isinstance(value, dict):  # names and values: the parent adds some
+        return False
     number = column.kind in ("int", "float") and isinstance(value, bool)
     return value is None or (isinstance(value, _TYPES[column.kind]) and not number)
 

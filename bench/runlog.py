@@ -24,7 +24,7 @@ from bench.contract import BenchError
 from bench.rows.disk import append
 from bench.rows.places import log_path, logs_path
 from bench.rows.reading import words
-from bench.text import plain, without_password
+from bench.text import plain, redacted
 
 __all__ = ["ERROR", "INFO", "WARNING", "RunLog", "Subject", "event", "opened"]
 
@@ -215,5 +215,5 @@ def _fit(value: Any) -> Any:
     if isinstance(value, list):
         return [_fit(one) for one in value]
     if isinstance(value, str):
-        return without_password(value)[:LONGEST]
+        return redacted(value)[:LONGEST]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,11 +5,14 @@ The child's environment is made here and nowhere else.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
+import functools
 import importlib.util
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +74,7 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
     env.update(
         {
             MARK: str(scratch),
-            "BENCH_MODEL_CACHE": str(cache.root() / "models"),
+            "BENCH_MODEL_CACHE": str(model_cache(job)),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
@@ -81,6 +84,11 @@ def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, 
         }
     )
     return env
+
+
+def model_cache(job: Job) -> Path:
+    """Where a worker may keep files for later ones of its backend, and of no other."""
+    return cache.root() / "models" / job.cell.backend
 
 
 def library(scratch: Path, *modules: str) -> Path:
@@ -94,8 +102,19 @@ def library(scratch: Path, *modules: str) -> Path:
         found = place(package)
         link = folder / found.name
         if not link.exists():
+            compiled(found)
             link.symlink_to(found)
     return folder
+
+
+@functools.cache
+def compiled(package: Path) -> None:
+    """Have the bytecode of a package there, where it can be: a worker may not write it, and would
+    compile all that it imports, every time. Of this Python's version, which most workers have.
+    """
+    if not sys.dont_write_bytecode:
+        compile_all = compileall.compile_dir if package.is_dir() else compileall.compile_file
+        compile_all(package, quiet=2)  # what fails here is the worker's to report
 
 
 def place(package: str) -> Path:

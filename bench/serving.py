@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bench import isolation
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.grid import reader_of
@@ -36,6 +37,7 @@ def merged(exported: Row, served: Row, *, consumer: str) -> Row:
         both = [row[peak] for row in (exported, served) if row.get(peak) is not None]
         taken[peak] = max(both, default=None)
     # What served the file ran under settings of its own, also where it is the same framework.
-    served_by = {consumer: served.get("backend_version"), **served.get("settings", {})}
+    theirs = {key: value for key, value in served["settings"].items() if key != isolation.SETTING}
+    served_by = {consumer: served.get("backend_version"), **theirs}
     settings = exported["settings"] | {"consumer": served_by}
     return exported | taken | {"settings": settings}

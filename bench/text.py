@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_LOGIN = re.compile(r"://[^/\s]+@")
+
+
+def redacted(text: str) -> str:
+    """Without the user and the password of any URL: a site's index may be named with both."""
+    return _LOGIN.sub("://***@", text)
 
 
 def plain(text: str) -> str:
@@ -18,8 +23,3 @@ def unmarked(text: str) -> str:
     for character in "\\`*_[]<>|":
         found = found.replace(character, "\\" + character)
     return found.replace("@", "@\u200b")
-
-
-def without_password(text: str) -> str:
-    """With no user and no password in an address: ``https://***@host``."""
-    return _CREDENTIALS.sub("***@", text)

@@ -6,7 +6,7 @@ from bench import runlog
 from bench.grid import Task
 from bench.launch import Child, Ended
 from bench.runlog import INFO, WARNING, Subject
-from bench.text import without_password
+from bench.text import redacted
 
 LINES = 20
 """The last that a worker printed, for the event of a row that failed."""
@@ -58,4 +58,4 @@ def reason_of(reason: str, tail: list[str]) -> str:
     """
     if tail and tail[-1] not in reason and len(reason) <= ROOM:
         reason = f"{reason}; printed last: {tail[-1]}"
-    return without_password(reason)
+    return redacted(reason)

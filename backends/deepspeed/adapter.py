@@ -19,7 +19,7 @@ from backends.torch import attention, batchnorm, recompute
 from backends.torch import models as torch_models
 from backends.torch.decoder import Decoder
 
-ops.ready()  # before DeepSpeed is imported, which reads it
+ops.ready(ops.mine())  # before DeepSpeed is imported, which reads it
 
 import deepspeed
 from deepspeed.accelerator import get_accelerator

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench import isolation
 from bench.compare.sides import Side
 
 LOST, GAINED, NEITHER = "lost", "gained", "neither"
 PARITY, PRECISION, SETTINGS = "parity", "precision", "settings"
 
-HAPPENED = frozenset({"cpus", "steady", "changed_while_running", "loss_scale"})
-"""Settings that record what happened, not how it was run."""
+HAPPENED = frozenset({"cpus", "steady", "changed_while_running", "loss_scale", isolation.SETTING})
+"""Settings that record what happened, not how it was run; and in what a worker was shut in, which
+rows of before it do not say, and which was not seen to move a figure (docs/isolation.md).
+"""
 
 
 OWN = frozenset({"threads"})

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.contract import BenchError
 from bench.envs import locks, pip_settings, uv
 from bench.errors import EXIT_OK, EXIT_USAGE
+from bench.text import redacted
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def main() -> int:
     try:
         uv.run([*install, *pip_settings.uv_arguments(python)], log=print)
     except BenchError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redacted(str(error))}\n")
         return EXIT_USAGE
     return EXIT_OK
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.envs import pip_settings
 from bench.errors import EnvError
+from bench.text import redacted
 
 PROGRESS = ("Downloading", "Building", "Prepared", "Bytecode")
 NOT_FOUND = ("No solution found", "no hashes were provided or computed")
@@ -53,7 +54,7 @@ def run(arguments: list[str], *, log: Callable[[str], None]) -> None:
         ) as process:
             assert process.stderr is not None
             for line in process.stderr:
-                lines.append(line.strip())
+                lines.append(redacted(line.strip()))
                 if lines[-1].startswith(PROGRESS):
                     log(f"  {lines[-1]}")
     except OSError as error:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from bench.errors import EXIT_NOTHING, EXIT_OK, UsageError
 from bench.rows import merging, reading, schema
 from bench.rows.schema import Row
-from bench.text import plain, without_password
+from bench.text import plain, redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -199,6 +199,6 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        said = plain(without_password(str(error)))[:SAID]
+        said = plain(redacted(str(error)))[:SAID]
         mend = "--tracking-uri is file:FOLDER or a running server (sqlite needs the whole mlflow)"
         raise UsageError(f"MLflow: {said}; {mend}") from error

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -283,6 +284,50 @@ sys.stdin.read()
     KEEP.append(process)
 
 
+def intrude() -> None:
+    """On the parent, on another worker, on the environment: what each attempt came to."""
+    results, parent = _results(), os.getppid()
+    attempts: dict[str, Callable[[], object]] = {
+        "append": lambda: _append(results),
+        "move": lambda: results.rename(results.with_suffix(".gone")),
+        "empty": lambda: os.truncate(results, 0),
+        "forge": lambda: results.with_name("forged.csv").write_text("forged"),
+        "neighbour": lambda: _append(Path.cwd().parent / "bench-neighbour" / "row.json"),
+        "environment": lambda: os.close(os.open(Path(sys.prefix) / "pyvenv.cfg", os.O_WRONLY)),
+        "secrets": Path(f"/proc/{parent}/environ").read_bytes,
+        "signal": lambda: os.kill(parent, signal.SIGCONT),
+        "own": lambda: Path("own").write_text("mine"),
+    }
+    FOUND["tried"] = {name: _came_of(attempt) for name, attempt in attempts.items()}
+    FOUND["interfaces"] = [name for _, name in socket.if_nameindex()]
+
+
+def _results() -> Path:
+    """Any process may read how another was called."""
+    called = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode().split("\0")
+    return Path(called[called.index("--out") + 1])
+
+
+def _append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("forged\n")
+
+
+def _came_of(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+def tell_all() -> None:
+    """Print what there is to be learned, and fail, so that the log is kept."""
+    print(dict(os.environ), sorted(Path.cwd().rglob("*")))
+    print([path.read_text(errors="replace") for path in Path.cwd().glob("*/*.json")])
+    print(Path(f"/proc/{os.getppid()}/environ").read_bytes())
+
+
 def fail_as_second_rank() -> None:
     if os.environ.get("RANK") == "1":
         raise RuntimeError("the second rank does not want to")
@@ -305,6 +350,8 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(0),
     "hang": signal.pause,
+    "intrude": intrude,
+    "tell": tell_all,
     "balloon": grow_until_killed,
     "grandchildren": leave_grandchildren,
     "print": print_megabytes,

@@ -38,7 +38,7 @@ WORKER_HALF = {
         " bench/rank/worker bench/ranks bench/rendezvous bench/trial bench/trials"
         " bench/proof bench/capabilities bench/learning bench/payload bench/exam"
         " bench/served bench/openloop bench/feeds bench/generation bench/generating"
-        " bench/failures bench/pipeline"
+        " bench/failures bench/pipeline bench/text"
         " workloads/__init__ workloads/batches workloads/flops workloads/numpy_forward"
         " workloads/own/__init__ workloads/own/sources"
     )

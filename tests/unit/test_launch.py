@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.launch import Child, Ended, Log
 
 # All that an environment depends on.
-CELL = SimpleNamespace(threads=3, settings={}, track="out-of-box", device="cpu")
+CELL = SimpleNamespace(backend="theirs", threads=3, settings={}, track="out-of-box", device="cpu")
 PATIENCE_S = 60  # for the kernel to do what it was told; no test passes or fails by less
 
 
@@ -63,7 +63,7 @@ def test_an_environment_is_this_and_nothing_else(environment, tmp_path):
         "NUMEXPR_NUM_THREADS": "3",
         "VECLIB_MAXIMUM_THREADS": "3",
         "BENCH_SCRATCH": str(tmp_path),
-        "BENCH_MODEL_CACHE": "/data/cache/models",
+        "BENCH_MODEL_CACHE": "/data/cache/models/theirs",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "HOME": str(tmp_path),
         "TMPDIR": str(tmp_path),
@@ -122,9 +122,8 @@ def test_what_is_read_at_import_comes_from_the_cell(environment):
         "setting_env": {"engine": "ENGINE"},
         "tuned_env": {"ISA": "AVX2"},
     }
-    asked = SimpleNamespace(
-        threads=1, settings={"engine": "other", "x": "y"}, track="tuned", device="cpu"
-    )
+    own = {"settings": {"engine": "other", "x": "y"}, "track": "tuned"}
+    asked = SimpleNamespace(**vars(CELL) | own)
     assert environment(**theirs)["ENGINE"] == "usual"
     assert "ISA" not in environment(**theirs)
     found = environment(cell=asked, **theirs)
