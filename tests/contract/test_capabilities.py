@@ -25,6 +25,9 @@ TOGETHER = [
 ]
 """These take one process, which may be one that has been asked other things."""
 
+TORCHS = ("lightning", "deepspeed")
+"""They answer these by PyTorch's own functions."""
+
 
 def committed(backend: str) -> dict[str, Row]:
     rows = (row for row in readme.committed(ROOT / "results") if row["backend"] == backend)
@@ -51,8 +54,15 @@ def test_every_answer_is_the_committed_one(backend: str, tmp_path: Path) -> None
     assert {name: pair for name, pair in found.items() if pair[0] != pair[1]} == {}, here
 
 
-@backends
-@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        pytest.param(backend, name, marks=pytest.mark.backend(backend))
+        for backend in selected()
+        if backend not in TORCHS
+        for name in TOGETHER
+    ],
+)
 def test_an_answer_that_takes_one_process_is_the_committed_one(
     ask: Ask, backend: str, name: str
 ) -> None:
