@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,21 @@ def test_workers_die_with_a_killed_harness(tmp_path):
     process.communicate()
     select.select([ends], [], [])  # readable when the worker has ended; pytest's timeout otherwise
     os.close(ends)
+
+
+def test_a_worker_that_was_stopped_and_continued_is_not_believed(tmp_path):
+    out = tmp_path / "run.csv"
+    process = start("--workload", "cnn", "--setting", "do=hang", "--out", str(out))
+    while process.poll() is None:  # its hang, signal.pause, ends where the signal is handled
+        for worker in workers_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGSTOP)
+                os.kill(worker, signal.SIGCONT)
+        time.sleep(0.1)
+    process.communicate()
+    [row] = files.read(out)
+    assert row["status"] == "interrupted"  # so that --resume runs it again, and no score counts it
+    assert row["reason"].startswith("start: the worker was stopped and continued")
 
 
 def first_worker(process: subprocess.Popen) -> int:
