@@ -16,6 +16,7 @@ from bench.errors import EnvError
 from bench.grid import Task
 from bench.progress import Progress
 from bench.rendezvous import HERE, Rendezvous
+from bench.rows import reading
 from bench.rows.files import ResultFile, RowError
 from bench.run_cell import run_cell
 from bench.schedule import Fleet
@@ -143,7 +144,10 @@ class _Pilot:
             }
             self.results.append(row, outcome.times or None)
         if row["status"] not in ("ok", "unsupported"):
-            _keep_log(self.results.path, task, outcome)
+            try:
+                _keep_log(self.results.path, task, outcome)
+            except OSError as error:  # a full disk: the row, which is there, says what happened
+                self.progress.note(f"{task.cell.id}: its log is not kept: {reading.words(error)}")
         self.progress.finish(task, row)
         self.rows.append(row)
 
