@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Union
+from typing import IO, Any, Union
 
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
@@ -89,9 +89,21 @@ def save(session: Work) -> None:
 
 
 def _commands(job: Job) -> Iterator[dict[str, Any]]:
-    with job.commands.open() as lines:
+    with _pipe(job.commands, "r") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def _pipe(path: Path, mode: str) -> IO[str]:
+    """A named pipe, opened without waiting for its other end: the parent holds that, or has died.
+
+    One of 200 parents was killed just before its worker asked to die with it, and was still to be
+    buried, so that it seemed to live: that worker waited for ever for somebody to open its pipe.
+    """
+    flags = os.O_RDONLY if mode == "r" else os.O_WRONLY
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, mode)
 
 
 def _count_stops() -> Callable[[], int]:
@@ -146,7 +158,7 @@ def main(argv: list[str]) -> int:
     stops = _count_stops()
     session = _session(job)
     save(session)  # its presence tells the parent that the interpreter and our half do run
-    with job.replies.open("w") as replies:
+    with _pipe(job.replies, "w") as replies:
         for command in _commands(job):
             name, before = command["do"], stops()
             last = name == "finish"
