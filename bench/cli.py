@@ -22,6 +22,7 @@ from bench.history import options as history_options
 from bench.provenance import options as provenance_options
 from bench.report import options as report_options
 from bench.score import options as score_options
+from bench.text import plain
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {plain(str(error))}", file=sys.stderr)  # it may quote a file of anybody's
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("bench: interrupted; every finished row is on disk", file=sys.stderr)

@@ -13,6 +13,7 @@ from bench.cluster.engines import EngineError, State
 from bench.cluster.plan import Jobs, PilotFolder, Plan, Share
 from bench.errors import UsageError
 from bench.rows import files, merging
+from tests.cells import cell
 from tests.rows import ok_row
 
 RUNNING = State(ended=False, word="RUNNING")
@@ -92,6 +93,37 @@ def test_a_plan_that_would_write_lines_into_a_job_s_script_is_damaged(folder, ho
     (folder.path / "plan.json").write_text(json.dumps(held))
     with pytest.raises(UsageError, match=r"plan\.json is damaged"):
         folder.plan()
+
+
+ONE = cell()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {ONE.id: {}},
+        {ONE.id: {**ONE.to_json(), "batch": "many"}},
+        {ONE.id: {**ONE.to_json(), "optimizer": {}}},
+        {"another": ONE.to_json()},
+    ],
+)
+def test_a_cell_that_is_none_damages_the_plan(folder, cells):
+    held = json.loads((folder.path / "plan.json").read_text())
+    (folder.path / "plan.json").write_text(json.dumps({**held, "cells": cells}))
+    with pytest.raises(UsageError, match=r"plan\.json is damaged"):
+        folder.plan()
+
+
+def test_a_plan_that_is_too_deep_is_damaged(folder):
+    (folder.path / "plan.json").write_text("[" * 5000)
+    with pytest.raises(UsageError, match=r"plan\.json is damaged .maximum recursion depth"):
+        folder.plan()
+
+
+def test_a_share_of_a_cell_that_the_plan_does_not_have(folder, tmp_path, capsys):
+    folder.submitted(Jobs(submitted_at=datetime.fromtimestamp(0, UTC), ids={"1-cnn": "7"}))
+    assert main(["collect", str(folder.path), "--out", str(tmp_path / "rows.csv")]) == 2
+    assert "bench: plan.json is damaged, it has no cell 'a'" in capsys.readouterr().err
 
 
 def test_what_lies_beside_the_submissions_is_passed_over(folder):
