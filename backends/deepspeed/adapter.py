@@ -68,6 +68,8 @@ def _operators(cell: Cell) -> str | None:
 
 def setup(cell: Cell) -> None:
     plain.setup(cell)
+    if cell.device == "cpu":
+        ops.unlock()
     # torch warns of collectives that DeepSpeed calls, in every step of ZeRO's third stage.
     deprecated = r"`torch\.distributed\.\w+` is deprecated"
     warnings.filterwarnings("ignore", message=deprecated, category=FutureWarning)
