@@ -25,7 +25,7 @@ for name in [name for name in os.environ if name.startswith("BENCH_") and name !
     del os.environ[name]
 
 from bench import machine  # noqa: E402  # the fake backend is found when bench is imported
-from tests.campaign import disks, kills, pilots  # noqa: E402  # they import bench
+from tests.campaign import disks, kills, pilots, places, tables  # noqa: E402  # they import bench
 from tests.campaign.pilots import Trials  # noqa: E402  # and so does this
 
 Fault = Callable[[Random, int, Path], Trials]
@@ -38,7 +38,18 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     "scratch's disk full": (disks.full_scratch, 12),
     "cache's disk full": (disks.full_cache, 12),
     "read-only folders": (disks.read_only, 7),
-    "shared folder lost": (disks.lost_folder, 5),
+    "shared folder lost": (disks.lost_folder, 10),
+    "two pilots on one file": (places.two_pilots, 20),
+    "20 builders of one environment": (places.one_cache, 10),
+    "clock jumps": (places.clock_jumps, 10),
+    "memory taken": (places.memory_taken, 20),
+    "port taken": (places.port_taken, 4),
+    "stale DeepSpeed lock": (places.stale_lock, 4),
+    "CSV truncated": (tables.truncated, 200),
+    "CSV reordered": (tables.reordered, 200),
+    "CSV re-encoded": (tables.encoded, 9),
+    "CSV doubled": (tables.doubled, 200),
+    "CSV schema-older": (tables.older, 200),
 }
 """What is done, and how often."""
 
