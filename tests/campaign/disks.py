@@ -29,7 +29,13 @@ def disk(place: Path, options: str) -> Iterator[Path]:
 
 
 def remount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+    """As soon as it can be: what keeps a job's log open may end a little later than the job."""
+    command = ["mount", "-o", f"remount,{options}", str(place)]
+    for _ in range(300):
+        if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.2)
+    subprocess.run(command, check=True)
 
 
 def full_results(_: Random, times: int, folder: Path) -> Trials:
