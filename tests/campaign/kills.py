@@ -65,9 +65,7 @@ def worker_killed(chance: Random, times: int, folder: Path) -> Trials:
             time.sleep(chance.uniform(0.0, 1.0))
             killed[place] = _sent(pid, signal.SIGKILL)
         rows = files.read(out)
-        complete = pilot.code in (0, 3) and [row["repeat"] for row in rows] == list(
-            range(1, REPEATS + 1)
-        )
+        complete = _complete(pilot, rows)
         for place, row in enumerate(rows):
             if killed.get(place) and done < times:
                 done += 1
@@ -91,9 +89,7 @@ def worker_stopped(chance: Random, times: int, folder: Path) -> Trials:
             _sent(pid, signal.SIGCONT)
         longest = {one["repeat"]: _longest_s(one) for one in files.read_steps(steps_path(out))}
         rows = files.read(out)
-        complete = pilot.code in (0, 3) and [row["repeat"] for row in rows] == list(
-            range(1, REPEATS + 1)
-        )
+        complete = _complete(pilot, rows)
         for place, row in enumerate(rows):
             if not stopped.get(place):
                 continue
