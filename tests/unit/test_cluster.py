@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from bench.cli import main
-from bench.cluster import client, collect, engines, local, slurm
+from bench.cluster import client, collect, engines, local, share, slurm
 from bench.cluster.engines import EngineError, State
 from bench.cluster.plan import Jobs, PilotFolder, Plan, Share
 from bench.errors import UsageError
@@ -229,3 +230,16 @@ def test_merged_files_are_read_back_and_rows_that_contradict_themselves_are_not_
 def test_a_plan_is_json_and_nothing_else(folder):
     held = json.loads((folder.path / "plan.json").read_text())
     assert held["shares"] == [{"name": "1-cnn", "keys": [["a", 1], ["b", 1]]}]
+
+
+def test_a_share_whose_worker_was_stopped_says_why_rows_are_missing(folder, tmp_path, monkeypatch):
+    def stopped(_left, file, **_how):
+        file.append(ok_row(repeat=1, status="interrupted", reason="stopped and continued"))
+
+    monkeypatch.chdir(tmp_path)  # the share goes where its plan says
+    monkeypatch.setattr(share.grid, "plan", lambda *_, **__: [SimpleNamespace(key=("a", 1))])
+    monkeypatch.setattr(share.pilot, "run", stopped)
+    one = Share(name="1-cnn", keys=[("a", 1)])
+    share._run(folder, plan(shares=[one], cwd=str(tmp_path), argv=["--device", "cpu"]), one)
+    assert folder.end("1-cnn") == "stopped and continued"
+    assert folder.finished("1-cnn") == {}  # to be run again
