@@ -91,8 +91,9 @@ class Pilot:
         return self.code
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait()
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
 
     def text(self) -> str:
         return self.said.read_text(encoding="utf-8", errors="replace")

@@ -48,7 +48,7 @@ def two_pilots(chance: Random, times: int, folder: Path) -> Trials:
         how = ("--out", str(out))
         if number % 2:
             first = Pilot(*pilots.run(*CELLS, *how), scratch=folder / f"first-{number}")
-            first.wait(chance.uniform(2.0, 4.0))
+            first.wait(chance.uniform(0.5, 1.5))
             first.kill()
             how = ("--resume", str(out)) if out.exists() else how
         both = []
