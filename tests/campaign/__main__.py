@@ -1,6 +1,6 @@
 """``python -m tests.campaign``: faults in real processes, hundreds of times.
 
-Outside pytest, for it takes most of an hour. Each fault's outcomes go to a JSON-lines file of
+Outside pytest, for it takes about 40 minutes. Each fault's outcomes go to a JSON-lines file of
 results/reliability, of which ``python -m tests.reliability`` makes docs/reliability.md.
 """
 
