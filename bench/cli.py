@@ -23,7 +23,7 @@ from bench.provenance import options as provenance_options
 from bench.report import options as report_options
 from bench.score import options as score_options
 from bench.sinks import options as sinks_options
-from bench.text import redacted
+from bench.text import plain, redacted
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except BenchError as error:
-        print(f"bench: {redacted(str(error))}", file=sys.stderr)
+        print(f"bench: {plain(redacted(str(error)))}", file=sys.stderr)  # it may quote anybody
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("bench: interrupted; every finished row is on disk", file=sys.stderr)

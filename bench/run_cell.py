@@ -30,8 +30,7 @@ from bench.trials import BATCH, COMMANDS, CONTEXT, FEW_STEPS, TRIAL
 from bench.turns import ALONE, Found, Outcome, Pace, Row, Script, Times, Turns, Watch
 
 LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
-MAX_BLOCKS = 400
-MAX_LATENCIES = 1000
+MAX_BLOCKS, MAX_LATENCIES = 400, 1000
 SLOW_S = 1.0
 """What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
 
@@ -58,6 +57,8 @@ def cell_turns(task: Task, tools: Tools, pace: Pace) -> Turns:
                 outcome = yield from _Run(task, tools, scratch, pace=pace, watch=watch).outcome()
     except EnvError as error:
         outcome = Outcome({"status": "env_failed", "reason": str(error)})
+    except OSError as error:
+        outcome = Outcome({"status": "failed", "reason": f"no worker could be started: {error}"})
     outcome.row["wall_s"] = watch.seconds()
     return outcome
 

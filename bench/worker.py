@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Union
+from typing import IO, Any, Union
 
 from bench import ladder, memory, oom
 from bench.contract import Incapable, ParityError, TooSlow, Unsupported
@@ -38,6 +38,7 @@ from bench.trial import Trial
 from bench.trials import TRIAL
 
 LAUNCHED = "BENCH_LAUNCHED"
+STOPPED = "the worker was stopped and continued meanwhile: nothing that it timed is believed"
 RANK = Path(__file__).parent / "rank" / "worker.py"
 """Launchers want a script; its folder becomes the first of ``sys.path`` and holds nothing else."""
 
@@ -89,9 +90,31 @@ def save(session: Work) -> None:
 
 
 def _commands(job: Job) -> Iterator[dict[str, Any]]:
-    with job.commands.open() as lines:
+    with _pipe(job.commands, "r") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def _pipe(path: Path, mode: str) -> IO[str]:
+    """A named pipe, opened without waiting for its other end: the parent holds that, or has died.
+
+    One of 200 parents was killed just before its worker asked to die with it, and was still to be
+    buried, so that it seemed to live: that worker waited for ever for somebody to open its pipe.
+    """
+    flags = os.O_RDONLY if mode == "r" else os.O_WRONLY
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, mode)
+
+
+def _count_stops() -> Callable[[], int]:
+    """How often this process has been stopped and continued (SIGSTOP, Slurm's suspend) since now.
+
+    SIGSTOP cannot be noticed when it comes, and clocks go on. Continuing can: it is a signal.
+    """
+    seen: list[int] = []
+    signal.signal(signal.SIGCONT, lambda number, _: seen.append(number))
+    return lambda: len(seen)
 
 
 def _die_with_parent(parent: int) -> None:
@@ -134,12 +157,16 @@ def main(argv: list[str]) -> int:
         if LAUNCHED not in os.environ:
             _launch(job, argv[0])
         job = job.of_rank(int(os.environ[job.rank_env]) % job.ranks)
+    stops = _count_stops()
     session = _session(job)
     save(session)  # its presence tells the parent that the interpreter and our half do run
-    with job.replies.open("w") as replies:
+    with _pipe(job.replies, "w") as replies:
         for command in _commands(job):
-            last = command["do"] == "finish"
+            name, before = command["do"], stops()
+            last = name == "finish"
             reply = obey(session, command)
+            if stops() > before:  # 8 of 20 workers stopped for 3 s had an ok row with 3 s in it
+                reply = {"status": "interrupted", "reason": f"{name}: {STOPPED}"}
             try:
                 save(session)
             except OSError as error:  # a full disk: the parent can still be told

@@ -125,7 +125,7 @@ def read(path: Path, kind: type[T]) -> T:
         raise UsageError(f"cannot read {path}: {error}") from error
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, brackets in brackets
         raise UsageError(f"{path.name} is not TOML: {error}") from error
     try:
         return kind.model_validate(given, context={FOLDER: path.parent.absolute()})

@@ -15,7 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+)
 
 from bench.contract import Cell
 from bench.errors import UsageError
@@ -67,6 +73,9 @@ class How(_Record):
     set: dict[Option, Plain] = {}
 
 
+CELL = TypeAdapter(Cell)
+
+
 class Plan(_Record):
     """argv: the options of ``bench run``, as they hold in the folder ``cwd``. cells: by id, as
     ``Cell.to_json``.
@@ -82,12 +91,24 @@ class Plan(_Record):
     shares: list[Share]
     cells: dict[str, dict[str, Any]]
 
+    @field_validator("cells")
+    @classmethod
+    def _are_cells(cls, cells: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for cell_id, one in cells.items():
+            CELL.validate_python(one)  # the types, which ``from_json`` does not look at
+            if Cell.from_json(one).id != cell_id:
+                raise ValueError(f"the cell {cell_id[:80]!r} is another")
+        return cells
+
     @property
     def minutes(self) -> int:
         """What a job may take."""
         return self.how.time
 
     def cell(self, cell_id: str) -> Cell:
+        """UsageError where a share has a cell that the plan does not describe."""
+        if cell_id not in self.cells:
+            raise UsageError(f"plan.json is damaged, it has no cell {cell_id[:80]!r}: submit anew")
         return Cell.from_json(self.cells[cell_id])
 
 
@@ -187,6 +208,6 @@ def _read(path: Path, kind: Any) -> Any:
         raise UsageError(f"{path.parent} is no folder of bench submit: no {path.name}") from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"{path} is damaged ({first}): submit anew into another folder") from error

@@ -98,8 +98,15 @@ def _run(folder: PilotFolder, plan: Plan, share: Share) -> None:
             )
         except KeyboardInterrupt as stopped:
             why = str(stopped) or "stopped by a signal"
-            file.path.with_suffix(".end").write_text(f"{why}\n", encoding="utf-8")
+            _end(file.path, why)
             raise
+        if any(row["status"] == "interrupted" for row in file.rows):
+            _end(file.path, "stopped and continued")
+
+
+def _end(rows: Path, why: str) -> None:
+    """Beside the rows, why some are missing that the job had the time to tell of."""
+    rows.with_suffix(".end").write_text(f"{why}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

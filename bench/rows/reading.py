@@ -20,6 +20,8 @@ from bench.rows.schema import Row
 
 _MEND = "mend it or delete the line"
 _CHUNK = 1 << 16
+_LONGEST = 64 << 20
+"""Bytes of one row's raw times: those of the longest rows are some kB."""
 
 OTHERS = frozenset({"documents", "fairness", "calibration", "snapshots"})
 """The founding documents' tables; adapters against public models; workers slowed on purpose; facts
@@ -82,21 +84,29 @@ def members(path: Path, data: bytes) -> Iterator[tuple[int, int, dict[str, Any]]
     """Start, end and content of each whole gzip member; a torn last one is left out."""
     start = 0
     while start < len(data):
-        unzip, end, parts = zlib.decompressobj(wbits=31), start, []
         try:
-            while not unzip.eof and end < len(data):
-                parts.append(unzip.decompress(data[end : end + _CHUNK]))
-                end = min(end + _CHUNK, len(data))
-            if not unzip.eof:
+            line, end = _member(data, start)
+            if line is None:
                 return
-            times = _times(b"".join(parts))
-        except (zlib.error, ValueError) as error:
+            times = _times(line)
+        except (zlib.error, ValueError, RecursionError) as error:
             raise UsageError(
                 f"{path} is damaged at byte {start} ({error}): move it away, the rows stay whole"
             ) from error
-        end -= len(unzip.unused_data)
         yield start, end, times
         start = end
+
+
+def _member(data: bytes, start: int) -> tuple[bytes | None, int]:
+    """What the gzip member at ``start`` holds, None of a torn one, and where it ends."""
+    unzip, end, parts = zlib.decompressobj(wbits=31), start, []
+    while not unzip.eof and end < len(data):
+        parts.append(unzip.decompress(data[end : end + _CHUNK], _LONGEST))
+        # 2 MB of a file that means harm can hold 2 GB of spaces.
+        if unzip.unconsumed_tail or sum(map(len, parts)) > _LONGEST:
+            raise ValueError(f"more than {_LONGEST >> 20} MiB of one row")
+        end = min(end + _CHUNK, len(data))
+    return (b"".join(parts) if unzip.eof else None), end - len(unzip.unused_data)
 
 
 def _times(line: bytes) -> dict[str, Any]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bench import memory
+from bench.job import Job
 from bench.rows import files
 from bench.rows.places import log_path
-from tests.harness import bench, start
+from tests.cells import cell
+from tests.harness import bench, environment, start
 
 
 def until(process: subprocess.Popen, text: str) -> str:
@@ -63,6 +68,42 @@ def test_workers_die_with_a_killed_harness(tmp_path):
     process.communicate()
     select.select([ends], [], [])  # readable when the worker has ended; pytest's timeout otherwise
     os.close(ends)
+
+
+def test_a_worker_that_was_stopped_and_continued_is_not_believed(tmp_path):
+    out = tmp_path / "run.csv"
+    process = start("--workload", "cnn", "--setting", "do=hang", "--out", str(out))
+    while process.poll() is None:  # its hang, signal.pause, ends where the signal is handled
+        for worker in workers_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGSTOP)
+                os.kill(worker, signal.SIGCONT)
+        time.sleep(0.1)
+    process.communicate()
+    [row] = files.read(out)
+    assert row["status"] == "interrupted"  # so that --resume runs it again, and no score counts it
+    assert row["reason"].startswith("start: the worker was stopped and continued")
+
+
+def test_a_worker_whose_harness_is_gone_does_not_wait_for_it(tmp_path):
+    """It was killed before the worker could ask to die with it."""
+    names = ("weights", "data", "trace", "exported", "logits", "commands", "replies", "row")
+    places = {name: tmp_path / name for name in names}
+    cpus = sorted(os.sched_getaffinity(0))
+    job = Job("train", cell(), "fake_backend", **places, cpus=cpus, parent=os.getpid())
+    for pipe in (job.commands, job.replies):
+        os.mkfifo(pipe)
+    job.write(tmp_path / "job.json")
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench.worker", str(tmp_path / "job.json")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "No such device or address" in ended.stderr  # ENXIO: nobody reads what it would say
 
 
 def first_worker(process: subprocess.Popen) -> int:

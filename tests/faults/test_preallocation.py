@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import replace
@@ -128,3 +129,13 @@ def test_the_size_of_a_pool_is_not_what_a_failed_cell_needed(row_of):
     assert (found["status"], found["peak_driver_mib"]) == ("parity_failed", None)
     assert found["pool_driver_mib"] == POOL_MIB
     assert found["settings"]["preallocation"] == "on"
+
+
+def test_a_cell_without_room_for_its_scratch_folder_is_a_row(row_of, monkeypatch):
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    found = row_of(has="")
+    assert found["status"] == "failed"
+    assert found["reason"].startswith("no worker could be started: [Errno 28] No space left")

@@ -93,6 +93,15 @@ def test_nothing_that_a_worker_started_outlives_its_cell(rows):
     assert left == []
 
 
+def test_a_log_that_cannot_be_kept_ends_nothing(tmp_path):
+    out = tmp_path / "rows.csv"
+    out.with_suffix(".logs").write_text("in its place")
+    done = bench("--workload", "cnn", "--setting", "do=exception,exit", "--out", str(out))
+    assert done.returncode == 3, done.stderr
+    assert [row["status"] for row in files.read(out)] == ["failed", "crashed"]
+    assert done.stdout.count("its log is not kept: File exists") == 2
+
+
 def test_a_failed_import_is_an_environment_failure(tmp_path):
     out = tmp_path / "broken.csv"
     done = bench("--workload", "cnn", "--out", str(out), backend="broken")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from bench.cli import main
-from bench.cluster import client, collect, engines, local, slurm
+from bench.cluster import client, collect, engines, local, share, slurm
 from bench.cluster.engines import EngineError, State
 from bench.cluster.plan import Jobs, PilotFolder, Plan, Share
 from bench.errors import UsageError
 from bench.rows import files, merging
+from tests.cells import cell
 from tests.rows import ok_row
 
 RUNNING = State(ended=False, word="RUNNING")
@@ -92,6 +94,37 @@ def test_a_plan_that_would_write_lines_into_a_job_s_script_is_damaged(folder, ho
     (folder.path / "plan.json").write_text(json.dumps(held))
     with pytest.raises(UsageError, match=r"plan\.json is damaged"):
         folder.plan()
+
+
+ONE = cell()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {ONE.id: {}},
+        {ONE.id: {**ONE.to_json(), "batch": "many"}},
+        {ONE.id: {**ONE.to_json(), "optimizer": {}}},
+        {"another": ONE.to_json()},
+    ],
+)
+def test_a_cell_that_is_none_damages_the_plan(folder, cells):
+    held = json.loads((folder.path / "plan.json").read_text())
+    (folder.path / "plan.json").write_text(json.dumps({**held, "cells": cells}))
+    with pytest.raises(UsageError, match=r"plan\.json is damaged"):
+        folder.plan()
+
+
+def test_a_plan_that_is_too_deep_is_damaged(folder):
+    (folder.path / "plan.json").write_text("[" * 5000)
+    with pytest.raises(UsageError, match=r"plan\.json is damaged .maximum recursion depth"):
+        folder.plan()
+
+
+def test_a_share_of_a_cell_that_the_plan_does_not_have(folder, tmp_path, capsys):
+    folder.submitted(Jobs(submitted_at=datetime.fromtimestamp(0, UTC), ids={"1-cnn": "7"}))
+    assert main(["collect", str(folder.path), "--out", str(tmp_path / "rows.csv")]) == 2
+    assert "bench: plan.json is damaged, it has no cell 'a'" in capsys.readouterr().err
 
 
 def test_what_lies_beside_the_submissions_is_passed_over(folder):
@@ -197,3 +230,16 @@ def test_merged_files_are_read_back_and_rows_that_contradict_themselves_are_not_
 def test_a_plan_is_json_and_nothing_else(folder):
     held = json.loads((folder.path / "plan.json").read_text())
     assert held["shares"] == [{"name": "1-cnn", "keys": [["a", 1], ["b", 1]]}]
+
+
+def test_a_share_whose_worker_was_stopped_says_why_rows_are_missing(folder, tmp_path, monkeypatch):
+    def stopped(_left, file, **_how):
+        file.append(ok_row(repeat=1, status="interrupted", reason="stopped and continued"))
+
+    monkeypatch.chdir(tmp_path)  # the share goes where its plan says
+    monkeypatch.setattr(share.grid, "plan", lambda *_, **__: [SimpleNamespace(key=("a", 1))])
+    monkeypatch.setattr(share.pilot, "run", stopped)
+    one = Share(name="1-cnn", keys=[("a", 1)])
+    share._run(folder, plan(shares=[one], cwd=str(tmp_path), argv=["--device", "cpu"]), one)
+    assert folder.end("1-cnn") == "stopped and continued"
+    assert folder.finished("1-cnn") == {}  # to be run again

@@ -56,6 +56,7 @@ def test_an_environment_without_bytecode_may_be_completed_by_its_processes(tmp_p
         found = json.loads(text)
         return found["writes"], str(tmp_path) in found["writable"]
 
+    monkeypatch.delenv("UV_COMPILE_BYTECODE", raising=False)
     assert asked() == ("scratch", False)
     monkeypatch.setenv("UV_COMPILE_BYTECODE", "0")
     assert asked() == ("scratch and environment", True)

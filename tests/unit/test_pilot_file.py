@@ -150,3 +150,16 @@ def test_an_empty_file_changes_nothing(tmp_path):
     assert {name: getattr(asked, name) for name in same} == {
         name: getattr(plain, name) for name in same
     }
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "{a=" * 3000, "x = " + "9" * 5000])
+def test_what_is_too_deep_or_too_long_is_not_toml(tmp_path, text):
+    with pytest.raises(UsageError, match=r"^pilot\.toml is not TOML: "):
+        pilot_file.read(written(tmp_path, text))
+
+
+def test_an_error_does_not_move_the_cursor(capsys):
+    assert cli.main(["run", "--\x1b[2Jbackend"]) == 2
+    assert capsys.readouterr().err == (
+        "bench: unrecognized arguments: -- [2Jbackend (see bench --help)\n"
+    )

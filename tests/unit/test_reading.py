@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import os
 import shutil
 from collections.abc import Callable
@@ -181,3 +182,16 @@ def test_torn_times_are_an_error_until_they_are_mended(path):
         read_steps(steps)
     ResultFile.resume(path).close()
     assert len(read_steps(steps)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b" " * (65 << 20), "more than 64 MiB of one row"),
+        (b"[" * 100_000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_times_that_would_fill_the_memory_or_the_stack_are_damaged(path, line, words):
+    steps_path(path).write_bytes(gzip.compress(line, compresslevel=1))
+    with pytest.raises(UsageError, match=f"is damaged at byte 0 .{words}"):
+        read_steps(steps_path(path))
