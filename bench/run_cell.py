@@ -283,8 +283,7 @@ class _Run:
         warm = self._ask(
             child, "warm_up", max_blocks=spec.warmup_cap, min_block_ns=pace.min_block_ns
         )
-        block_s = warm["block_ns"] / 1e9
-        each = 1
+        block_s, each = warm["block_ns"] / 1e9, 1
         if pace.spread:
             blocks = max(math.ceil(spec.measure_s / block_s), spec.steps_min // warm["block_steps"])
             each = max(1, math.ceil(min(blocks, MAX_BLOCKS) / pace.turns))
