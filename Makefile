@@ -85,7 +85,7 @@ envs: $(STAMP)  ## build the backends' environments: BACKEND=... DEVICE=...
 test: $(STAMP)  ## the tests; BACKEND=... or all selects the backends of the contract tests
 	@$(PY) -m tests.browser.chromium
 	@$(PY) -m tests.slurm.cluster
-	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder \
+	BENCH_BACKENDS='$(backends)' $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations 30 \
 	    tests/slurm tests/contract tests/cli tests/faults tests/browser tests/docs tests/parity \
 	    tests/unit
 
