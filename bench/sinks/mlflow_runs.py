@@ -89,7 +89,10 @@ class Sink:
         from mlflow.tracking import MlflowClient  # noqa: PLC0415 - only who exports needs it
 
         self.experiment = experiment
-        self._client = MlflowClient(tracking_uri=uri)
+        # MLflow keeps a store by its address: a relative one would stay where it was first opened.
+        place = uri.removeprefix("file:")
+        local = place != uri and not place.startswith("/")
+        self._client = MlflowClient(tracking_uri=Path(place).resolve().as_uri() if local else uri)
         found = self._client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage != "active":
             raise UsageError(f"experiment {experiment!r} is deleted: restore it, or name another")

@@ -148,7 +148,7 @@ def _csv(*some: dict[str, Any]) -> bytes:
 def _plan(cells: Mapping[str, Any]) -> bytes:
     shares = [Share(name="1-cnn", keys=[(CELL.id, 1)])]
     known: dict[str, Any] = {
-        "run_id": "x",
+        "run_id": "0123abcd",
         "git_rev": "",
         "cwd": "/",
         "argv": [],
