@@ -178,32 +178,28 @@ def test_a_preempted_job_goes_on(pilot):
     assert pilot.attempts() == 2
 
 
-def test_a_node_that_dies(pilot):
+def completed_without(pilot: Pilot, kill: Callable[[str], None]) -> None:
+    """The grid, though what is killed of the pilot's node comes back only afterwards."""
     pilot.submit(*HANGS, "--timeout", "12")
     pilot.until(lambda: pilot.rows_on_disk() == 1)
     node = node_of(pilot)
-    pilot.cluster.kill_node(node)
+    kill(node)
     try:
         code, rows, missing = pilot.collect("--follow")
     finally:
         pilot.cluster.start_node(node)
     assert (code, missing) == (0, [])
     assert [row["status"] for row in rows] == ["ok", "timeout"]
+
+
+def test_a_node_that_dies(pilot):
+    completed_without(pilot, pilot.cluster.kill_node)
     assert pilot.attempts() == 2
 
 
 def test_a_daemon_that_dies_leaves_its_job_to_end(pilot):
     """Slurm may start the job again meanwhile: there is one row of each cell all the same."""
-    pilot.submit(*HANGS, "--timeout", "12")
-    pilot.until(lambda: pilot.rows_on_disk() == 1)
-    node = node_of(pilot)
-    pilot.cluster.kill_daemon(node)
-    try:
-        code, rows, missing = pilot.collect("--follow")
-    finally:
-        pilot.cluster.start_node(node)
-    assert (code, missing) == (0, [])
-    assert [row["status"] for row in rows] == ["ok", "timeout"]
+    completed_without(pilot, pilot.cluster.kill_daemon)
 
 
 def test_the_time_limit(limited):
