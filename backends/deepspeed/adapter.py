@@ -77,6 +77,7 @@ def setup(cell: Cell) -> None:
         store = distributed.HashStore()
         distributed.init_process_group(communication(), store=store, rank=0, world_size=1)
     deepspeed.init_distributed(communication(), auto_mpi_discovery=False, verbose=False)
+    parallel.unlink_buffer()
 
 
 def communication() -> str:

@@ -5,6 +5,7 @@ As in DeepSpeed's "Getting Started" and "Zero Redundancy Optimizer"; started by 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def launch(cell: Cell, at: Rendezvous) -> list[str]:
     Path(HOSTS).write_text("".join(hosts))
     command += [f"--hostfile={HOSTS}", "--no_ssh", f"--node_rank={at.node_rank}"]
     return [*command, f"--master_addr={at.host}", f"--master_port={at.port}"]
+
+
+def unlink_buffer() -> None:
+    """Take away the name of this rank's all-reduce buffer in shared memory, once all have it open.
+
+    DeepSpeed makes it where all ranks are on one host (``ops/csrc/cpu/comm/shm.cpp``) and never
+    unlinks it: each run on CPUs would leave 64 MiB for each rank in memory until the next boot.
+    """
+    if os.environ.get("LOCAL_SIZE") != str(comm.get_world_size()):
+        return
+    comm.barrier()
+    at = f"{os.environ.get('MASTER_ADDR', '')}_{os.environ.get('MASTER_PORT', '')}"
+    name = f"deepspeed_allreduce_buffer_{os.getuid()}_{at}_{comm.get_rank()}"
+    Path("/dev/shm", name).unlink(missing_ok=True)  # noqa: S108  POSIX shared memory lies there
 
 
 class Parallel(Training):

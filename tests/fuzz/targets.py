@@ -5,6 +5,7 @@ A target takes any bytes. It may raise ``BenchError`` with one line of words, an
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import csv
 import gzip
@@ -12,6 +13,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -46,6 +48,7 @@ def scratch() -> Path:
     """In memory where there is such a place: readers of files are given a million of them."""
     memory = Path("/dev/shm")  # a folder of its own is made in it
     place = tempfile.mkdtemp(prefix="bench-fuzz-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Path(place)
 
 
