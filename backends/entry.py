@@ -36,7 +36,7 @@ class Entry:
     sources: distributions that are built with the environment -> why no wheel of them will do.
     capabilities: module of what only the workload ``capability`` asks for (bench/capabilities.py).
     generates: module of its decoder with a cache (bench/generation.py).
-    serves: module that runs a user's own model file (bench/served.py).
+    serves: module that runs a user's own model file (bench/worker/served.py).
     rank_env: the variable in which its launcher tells each process its rank; "" where one process
     drives all devices.
     trains: whether it has training at all. modules: whether it runs PyTorch's modules, so that it

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from bench import pilot, resampling
+from bench import resampling
 from bench.compare import frame
 from bench.compare.metrics import THROUGHPUT, logarithms
 from bench.compare.rounds import Rounds
@@ -26,8 +26,9 @@ from bench.compare.verdicts import How
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK
 from bench.grid import Task
 from bench.rows.files import ResultFile
-from bench.session import CALIBRATE
-from bench.stopping import LEAST
+from bench.run import pilot
+from bench.run.stopping import LEAST
+from bench.worker.session import CALIBRATE
 
 SAME = ("A", "B")
 TARGET = 0.03

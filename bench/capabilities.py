@@ -1,8 +1,8 @@
 """What a framework can do beside being fast: the questions, and what an adapter must have for them.
 
-Worker half. Each question is a cell of the workload ``capability``, tried by bench/trial.py. An
-adapter's functions for them stand in a module of their own, which the registry names; each may
-raise ``Unsupported`` with a fact about the framework.
+Worker half. Each question is a cell of the workload ``capability``, tried by
+bench/worker/trial.py. An adapter's functions for them stand in a module of their own, which the
+registry names; each may raise ``Unsupported`` with a fact about the framework.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PROCESSES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     SAFETENSORS: (("start", "tensors"),),
     DLPACK: (("start", "exchange"),),
 }
-"""The fresh processes that each takes, and the commands of each (bench/trial.py)."""
+"""The fresh processes that each takes, and the commands of each (bench/worker/trial.py)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import doctor, judging_options, options, pilot_options, running
+from bench import doctor, judging_options, options, pilot_options
 from bench.check_backend import options as check_backend_options
 from bench.cluster import options as cluster_options
 from bench.compare import options as compare_options
@@ -21,6 +21,7 @@ from bench.gpu_check import options as gpu_check_options
 from bench.history import options as history_options
 from bench.provenance import options as provenance_options
 from bench.report import options as report_options
+from bench.run import command as run_command
 from bench.score import options as score_options
 from bench.sinks import options as sinks_options
 from bench.text import plain, redacted
@@ -58,14 +59,14 @@ def command_line() -> Parser:
         "compare what was measured.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    options.add(commands).set_defaults(command=running.run)
+    options.add(commands).set_defaults(command=run_command.run)
     pilot_options.add_init(commands).set_defaults(command=pilot_options.init)
     env_command.add(commands).set_defaults(command=env_command.run)
     check = _later("bench.check_backend.command")
     check_backend_options.add(commands).set_defaults(command=check)
     judging_options.add_fairness(commands).set_defaults(command=_later("bench.fairness"))
     judging_options.add_parity(commands).set_defaults(command=_later("bench.gates"))
-    options.add_calibrate(commands).set_defaults(command=running.calibrate)
+    options.add_calibrate(commands).set_defaults(command=run_command.calibrate)
     cluster_options.add_submit(commands).set_defaults(command=_later("bench.cluster.submit"))
     cluster_options.add_collect(commands).set_defaults(command=_later("bench.cluster.collect"))
     compare_options.add(commands).set_defaults(command=_later("bench.compare.command"))

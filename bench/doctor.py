@@ -12,10 +12,11 @@ import sysconfig
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench import backends_index, envs, isolation, machine
+from bench import backends_index, envs, machine
 from bench.accelerators import choose
 from bench.envs import interpreters, uv
 from bench.errors import EXIT_NO, EXIT_OK, EnvError
+from bench.run import isolation
 from workloads import cache, packages
 
 GIB = 2**30

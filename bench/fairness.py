@@ -1,9 +1,9 @@
 """``bench fairness``: each adapter's model against its framework's own best public one.
 
-One fresh process a repeat trains both in turns (bench/duel.py). What is compared is the time of a
-step; a ratio above 1 means that ours is slower. A process's log-ratio is the median over its
+One fresh process a repeat trains both in turns (bench/worker/duel.py). What is compared is the time
+of a step; a ratio above 1 means that ours is slower. A process's log-ratio is the median over its
 rounds, for a neighbour on the host spoils single ones; what the processes say together is for
-bench/fairness_table.py.
+bench/readme/fairness.py.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from backends.entry import Entry
 from bench import backends_index, envs, grid, machine
 from bench.contract import Cell, Optimizer
 from bench.dims import CnnDims, Dims, EncoderDims, ours
-from bench.duel import OURS, THEIRS
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
-from bench.fairness_table import table, verdicts
 from bench.job import Job
-from bench.launch import Child, Ended
 from bench.options import pythons
-from bench.scratch import scratch_folder
+from bench.readme.fairness import table, verdicts
+from bench.run.launch import Child, Ended
+from bench.run.scratch import scratch_folder
+from bench.worker.duel import OURS, THEIRS
 from workloads import synthetic
 from workloads.weights import seeded
 

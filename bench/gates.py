@@ -12,12 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from bench import backends_index, envs, grid, machine, options, preparing
+from bench import backends_index, envs, grid, machine, options
 from bench.check_backend.workers import Workers
 from bench.contract import Cell
 from bench.envs import Env
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.grid import Task
+from bench.run import preparing
 
 MEASURED = (
     *("backend_version", "param_count", "parity", "parity_logits_err", "parity_loss_err"),

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from backends.onnxruntime.files import INT8, Calibration
 from backends.onnxruntime.sessions import options, providers, read_options
 from bench.contract import Cell, Settings
-from bench.feeds import Feed, Input
+from bench.worker.feeds import Feed, Input
 
 PRECISIONS = ("fp32", "int8")
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from bench.contract import BenchError, Settings
 from bench.dims import AnyDims, ModuleDims
-from bench.ladder import first_line
+from bench.worker.ladder import first_line
 from workloads.own import sources
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -23,7 +23,7 @@ from backends.torch.decoder import Decoder
 from bench import parity, safetensors
 from bench.contract import Batch, BenchError, ParityError
 from bench.dims import CnnDims, DecoderDims, Dims
-from bench.samples import HELD_OUT_BATCH
+from bench.worker.samples import HELD_OUT_BATCH
 from workloads import SizeSpec, batches, numpy_forward, tensors, weights
 
 Arrays = dict[str, np.ndarray]

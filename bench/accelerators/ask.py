@@ -13,8 +13,8 @@ from bench.accelerators.choose import Share
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.job import Job
-from bench.launch import Child, Ended
-from bench.scratch import scratch_folder
+from bench.run.launch import Child, Ended
+from bench.run.scratch import scratch_folder
 from workloads import catalogue
 
 DEADLINE_S = 180.0

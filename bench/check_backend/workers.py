@@ -16,9 +16,9 @@ from bench.contract import GENERATE, Cell
 from bench.envs import Env
 from bench.errors import EnvError
 from bench.job import Job
-from bench.launch import Child, Ended
-from bench.scratch import scratch_folder
-from bench.serving import consumer_of
+from bench.run.launch import Child, Ended
+from bench.run.scratch import scratch_folder
+from bench.run.serving import consumer_of
 from workloads import prepare
 
 STEP_S = 600.0

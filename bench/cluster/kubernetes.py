@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backends.registry import BACKENDS
-from bench import backends_index, cli, options, pilot_options, serving
+from bench import backends_index, cli, options, pilot_options
 from bench.cluster import dockerfiles, manifests
 from bench.cluster.dockerfiles import Built
 from bench.cluster.engines import EngineError, State
@@ -23,6 +23,7 @@ from bench.cluster.manifests import HOME, WRITABLE, Pods
 from bench.cluster.plan import COMMANDS, How, PilotFolder, Plan
 from bench.envs import locks
 from bench.errors import UsageError
+from bench.run import serving
 
 DEVICES = {"cuda": "nvidia.com/gpu", "rocm": "amd.com/gpu", "tpu": "google.com/tpu"}
 """Kind of device -> what its vendor's plugin calls it. The CPU has no plugin."""

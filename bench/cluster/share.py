@@ -16,10 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import backends_index, cli, grid, options, pilot, pilot_options, running
+from bench import backends_index, cli, grid, options, pilot_options
 from bench.cluster.plan import PilotFolder, Plan, Share
 from bench.contract import BenchError
 from bench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, UsageError
+from bench.run import command as run_command
+from bench.run import pilot
 
 TIME_LIMIT = "time limit"
 SPARE_S = 5.0
@@ -87,13 +89,13 @@ def _run(folder: PilotFolder, plan: Plan, share: Share) -> None:
     left = [planned[key] for key in share.keys if key not in done]
     if not left:
         return
-    with folder.attempt(share.name) as file, running.stoppable():
+    with folder.attempt(share.name) as file, run_command.stoppable():
         try:
             pilot.run(
                 left,
                 file,
                 run_id=plan.run_id,
-                options=running.how(arguments, again=None),
+                options=run_command.how(arguments, again=None),
                 console=console,
             )
         except KeyboardInterrupt as stopped:

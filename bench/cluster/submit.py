@@ -12,11 +12,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench import backends_index, cli, grid, machine, options, pilot_options, running, schedule
+from bench import backends_index, cli, grid, machine, options, pilot_options
 from bench.cluster import engines
 from bench.cluster.collect import open_shares
 from bench.cluster.plan import COMMANDS, How, Jobs, PilotFolder, Plan, Share
 from bench.errors import EXIT_OK, UsageError
+from bench.run import command as run_command
+from bench.run import schedule
 
 REPEATS = 3
 """Where none are asked for: a share cannot see how well another's ratios are known."""
@@ -109,13 +111,13 @@ def _plan(arguments: argparse.Namespace, folder: PilotFolder) -> Plan:
     argv = list(arguments.run)
     if asked.repeats is None and asked.target is None:
         argv += ["--repeats", str(REPEATS)]
-    seed = running.how(asked, again=None).seed
+    seed = run_command.how(asked, again=None).seed
     argv += [] if asked.seed else ["--seed", str(seed)]
     asked = pilot_options.parsed(cli.command_line(), ["run", *argv])
     asked.threads = None  # of the nodes: they have other CPUs than this machine
     tasks = grid.plan(options.request(asked, say=print), entry=backends_index.find)
     return Plan(
-        run_id=running.new_id(),
+        run_id=run_command.new_id(),
         git_rev=machine.git_rev(),
         cwd=_cwd(arguments.engine, folder),
         argv=argv,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import EnvError, UsageError
-from bench.scratch import library
+from bench.run.scratch import library
 
 VERSION_S = 30.0
 PROBE_S = 300.0  # a first import from a network file system can take minutes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import backends_index, envs, grid, options, pilot, table
+from bench import backends_index, envs, grid, options, table
 from bench.accelerators import choose
 from bench.accelerators.ask import ask, question
 from bench.accelerators.devices import Devices
@@ -24,6 +24,7 @@ from bench.gpu_check.plan import CELL_S, MINUTES, Planned, planned
 from bench.report import options as report_options
 from bench.rows.files import ResultFile
 from bench.rows.schema import Row
+from bench.run import pilot
 
 
 @dataclass

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench import backends_index, envs, feeds, grid, machine, options
+from bench import backends_index, envs, grid, machine, options
 from bench.accelerators import choose
 from bench.accelerators.ask import question
 from bench.accelerators.devices import Devices
@@ -24,7 +24,8 @@ from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError, u
 from bench.infer import options as own
 from bench.infer.measure import Loads, Row, Variant
 from bench.infer.table import lines
-from bench.launch import Ended
+from bench.run.launch import Ended
+from bench.worker import feeds
 
 PRECISIONS = ("fp32", "int8")
 SCHEMA = 1

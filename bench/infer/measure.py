@@ -14,12 +14,12 @@ from bench.accelerators.devices import Devices
 from bench.backends_index import find
 from bench.contract import Cell
 from bench.envs import Env
-from bench.feeds import Input
 from bench.infer.options import Rate
 from bench.infer.search import highest
 from bench.job import Job
-from bench.launch import Child, Ended
-from bench.scratch import scratch_folder
+from bench.run.launch import Child, Ended
+from bench.run.scratch import scratch_folder
+from bench.worker.feeds import Input
 
 LEAST = 200  # requests of a load at a rate: of fewer a 99th percentile says little
 LONGEST = 4.0  # times a load's seconds, to come to as many

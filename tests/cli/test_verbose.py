@@ -14,7 +14,8 @@ from tests.harness import bench, command, environment
 
 SPY = """
 import logging, sys
-from bench import cli, launch
+from bench import cli
+from bench.run import launch
 asked = []
 ask = launch.Child.ask
 def spied(self, do, **how):

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from backends.registry import BACKENDS
-from bench import envs, scratch
+from bench import envs
 from bench.contract import Cell
 from bench.grid import choose
 from bench.options import DEFAULT_BACKENDS
+from bench.run import scratch
 from workloads import catalogue, prepare
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,13 +24,13 @@ import numpy as np
 from bench import safetensors
 from bench.capabilities import PROCESSES
 from bench.contract import NODES, Batches, Cell, Incapable, Optimizer, Unsupported
-from bench.exam import close
 from bench.generation import NEW_TOKENS, Answers
 from bench.job import PATHS, Job
 from bench.parity import Frozen
 from bench.pipeline import Samples
 from bench.rendezvous import HERE, Rendezvous
-from bench.trial import Trial
+from bench.worker.exam import close
+from bench.worker.trial import Trial
 from workloads import batches as making
 
 DISTINCT = 3  # train batches: the fourth step starts from the first again

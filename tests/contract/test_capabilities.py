@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from backends.registry import BACKENDS
-from bench import readme
 from bench.capabilities import CAPABILITIES, PROCESSES
+from bench.readme import tables
 from bench.rows import files
 from bench.rows.schema import Row
 from tests.contract.asking import ROOT, cell, run_tiny, selected
@@ -30,7 +30,7 @@ TORCHS = ("lightning", "deepspeed")
 
 
 def committed(backend: str) -> dict[str, Row]:
-    rows = (row for row in readme.committed(ROOT / "results") if row["backend"] == backend)
+    rows = (row for row in tables.committed(ROOT / "results") if row["backend"] == backend)
     asked = sorted((row for row in rows if row["capability"]), key=lambda row: row["started_at"])
     return {row["capability"]: row for row in asked}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.contract import Cell, Settings
-from bench.feeds import Feed, Input
+from bench.worker.feeds import Feed, Input
 
 
 def inputs(path: Path) -> list[Input]:

@@ -16,8 +16,8 @@ from bench.accelerators.devices import Devices
 from bench.accelerators.gauge import Gauge
 from bench.contract import Cell
 from bench.envs import Env
-from bench.run_cell import run_cell
-from bench.tools import Tools
+from bench.run.run_cell import run_cell
+from bench.run.tools import Tools
 from tests.fake_nvml import FakeNvml, Gpu
 from tests.harness import FAKE
 from workloads import prepare

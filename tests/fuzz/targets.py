@@ -20,12 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import cli, grid, options, pilot_file, pilot_options, received
+from bench import cli, grid, options, pilot_file, pilot_options
 from bench.backends_index import find
 from bench.cluster.plan import How, PilotFolder, Plan, Share
 from bench.errors import BenchError
-from bench.pipes import PIECE, Pipes
 from bench.rows import reading, schema
+from bench.run import received
+from bench.run.pipes import PIECE, Pipes
 from tests.cells import cell
 from tests.rows import export_row, failed_row, ok_row
 from workloads import spec
@@ -133,7 +134,7 @@ def choices(data: bytes) -> None:
             asked = pilot_options.parsed(_command_line(), argv)
     except SystemExit:  # argparse's usage, and --help
         return
-    if asked.command.__module__ == "bench.running" and not asked.spec:
+    if asked.command.__module__ == "bench.run.command" and not asked.spec:
         grid.plan(options.request(asked, say=lambda _: None), entry=find)
 
 

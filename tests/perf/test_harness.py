@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import clock, grid, launch, memory
+from bench import clock, grid, memory
 from bench.backends_index import find
 from bench.envs import Env
-from bench.launch import Child
 from bench.rows import files
-from bench.run_cell import run_cell
-from bench.tools import Tools
+from bench.run import launch
+from bench.run.launch import Child
+from bench.run.run_cell import run_cell
+from bench.run.tools import Tools
 from tests.harness import FAKE
 from tests.rows import ok_row
 from workloads import prepare

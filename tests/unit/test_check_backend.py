@@ -12,12 +12,12 @@ import pytest
 
 from backends.entry import Entry
 from backends.registry import BACKENDS
-from bench import exam
 from bench.check_backend import judges, plan, registered
 from bench.check_backend.judges import MISSING, OK, WITHOUT, WRONG, Context, Finding
 from bench.contract import Unsupported
 from bench.envs import locks
-from bench.exam import Exam
+from bench.worker import exam
+from bench.worker.exam import Exam
 
 CELL = plan.cell_of("torch", BACKENDS["torch"], "cpu", "cnn")
 TYPES = {"parameters": "float32", "compute": "float32", "reduce": "float32"}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bench.fairness_table import table, verdicts
+from bench.readme.fairness import table, verdicts
 
 
 def row(ratio, *, model="cnn", track="out-of-box", status="ok"):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import feeds
-from bench.feeds import FeedError, Input
+from bench.worker import feeds
+from bench.worker.feeds import FeedError, Input
 
 IMAGE = Input("image", "float32", ("N", 3, 4, 4))
 IDS = Input("ids", "int64", ("N", "sequence"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.figures import Times, Tokens, figures
+from bench.worker.figures import Times, Tokens, figures
 from tests.cells import cell
 
 MS, S = 1_000_000, 1_000_000_000  # ns

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import served
 from bench.errors import UsageError
 from bench.infer import options, table
 from bench.infer.measure import requests
 from bench.infer.options import Rate
 from bench.infer.search import LOWEST, PATTERN, SECOND, STEP_BACK, WITHIN, Highest, highest
-from bench.openloop import Played
+from bench.worker import served
+from bench.worker.openloop import Played
 
 
 @given(st.floats(0.06, 0.999), st.floats(1.0, 1e6))

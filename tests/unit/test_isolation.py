@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import isolated, isolation
 from bench.envs import uv
 from bench.errors import EnvError, UsageError
-from bench.isolation import Isolation
+from bench.run import isolated, isolation
+from bench.run.isolation import Isolation
 from bench.text import redacted
 
 PYTHON = Path("/python/bin/python")

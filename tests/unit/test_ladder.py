@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import ladder
 from bench.contract import Batches, Cell, Optimizer, Program, Unsupported
 from bench.dims import CnnDims
 from bench.rows import columns
+from bench.worker import ladder
 
 CELL = Cell(
     backend="fake",

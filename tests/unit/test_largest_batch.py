@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.largest_batch import MOST, Known, following, known
+from bench.run.largest_batch import MOST, Known, following, known
 
 
 def searched(room: int, first: int) -> dict[int, str]:

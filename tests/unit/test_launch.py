@@ -6,7 +6,6 @@ import os
 import select
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.entry import Entry
-from bench import launch
-from bench import scratch as scratch_module
+from bench import machine
 from bench.errors import UsageError
-from bench.launch import Child, Ended, Log
+from bench.run import launch
+from bench.run import scratch as scratch_module
+from bench.run.launch import Child, Ended, Log
 
 # All that an environment depends on.
 CELL = SimpleNamespace(backend="theirs", threads=3, settings={}, track="out-of-box", device="cpu")
@@ -146,8 +146,9 @@ def links(library):
 
 def test_a_worker_sees_this_projects_packages_and_no_others(tmp_path):
     library = scratch_module.library(tmp_path, "backends.torch.adapter")
-    root = Path(launch.__file__).resolve().parents[1]
-    assert links(library) == {name: root / name for name in ("bench", "backends", "workloads")}
+    assert links(library) == {
+        name: machine.ROOT / name for name in ("bench", "backends", "workloads")
+    }
 
 
 @pytest.fixture

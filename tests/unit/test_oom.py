@@ -4,7 +4,7 @@ frameworks' own issue trackers.
 
 import pytest
 
-from bench.oom import asked_mib, line, ran_out
+from bench.worker.oom import asked_mib, line, ran_out
 
 TEXTS = {
     "torch cpu": (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.openloop import SPIN_NS, Clock, Played, flood, play, poisson
+from bench.worker.openloop import SPIN_NS, Clock, Played, flood, play, poisson
 
 MS = 1_000_000
 

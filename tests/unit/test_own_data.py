@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from bench import pilot_file, preparing, safetensors
+from bench import pilot_file, safetensors
 from bench.contract import CnnDims, DecoderDims, EncoderDims
 from bench.errors import UsageError
+from bench.run import preparing
 from workloads import Own, SizeSpec, catalogue, materials, prepare
 from workloads.own import files, images, texts, tokens
 from workloads.own.rows import LeftOut

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 
-from bench import payload
+from bench.worker import payload
 
 
 def test_pickles_are_found_wherever_they_are(tmp_path):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench import machine
 from bench.grid import Task
-from bench.progress import Progress, outcome
+from bench.run.progress import Progress, outcome
 from tests.cells import cell
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import ranks
+from bench.worker import ranks
 
 FACTS = [
     {"step_ms": 2.0, "peak_host_mib": 10.0, "peak_device_mib": 7.0},

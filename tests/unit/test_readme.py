@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme, readme_language, targets
+from bench import targets
 from bench.errors import UsageError
+from bench.readme import language, tables
 from bench.rows.schema import COLUMNS
 from tests.rows import export_row, failed_row, generate_row, ok_row
 
@@ -26,7 +27,7 @@ def test_support_says_measured_unsupported_with_its_reason_or_not_yet():
         failed_row(precision="int8", status="unsupported", reason="no int8 | here"),
         export_row(),
     ]
-    lines = list(readme.support(rows))
+    lines = list(tables.support(rows))
     assert lines[0] == "| cpu | workload | fp32 | int8 |"
     assert line(lines, "torch", "cnn") == ["measured (eager, compiled)", "unsupported (1)"]
     assert line(lines, "torch", "export") == ["measured (onnx)", "not yet measured"]
@@ -38,20 +39,20 @@ def test_support_says_measured_unsupported_with_its_reason_or_not_yet():
 def test_what_was_measured_at_tiny_only_says_so():
     rows = [ok_row(size="tiny"), ok_row(size="tiny", mode="compiled"), ok_row(size="small")]
     rows += [ok_row(mode="compiled", track="tuned")]
-    (cell,) = line(list(readme.support(rows)), "torch", "cnn")
+    (cell,) = line(list(tables.support(rows)), "torch", "cnn")
     assert cell == "measured (eager, compiled tuned, compiled at tiny)"
 
 
 def test_what_did_not_end_well_names_its_size():
     rows = [ok_row(size="tiny"), failed_row(status="timeout", reason="a step takes an age")]
-    (cell,) = line(list(readme.support(rows)), "torch", "cnn")
+    (cell,) = line(list(tables.support(rows)), "torch", "cnn")
     assert cell == "measured (eager at tiny); timeout at small (1)"
 
 
 def test_a_cache_that_is_not_kept_is_no_lack_of_support():
     cold = ok_row(compile_cache="cold")
     warm = failed_row(status="unsupported", reason="it keeps none", compile_cache="warm")
-    assert line(list(readme.support([cold, warm])), "torch", "cnn") == ["measured (eager)"]
+    assert line(list(tables.support([cold, warm])), "torch", "cnn") == ["measured (eager)"]
 
 
 def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_why():
@@ -69,7 +70,7 @@ def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_
             reason="it keeps none",
         ),
     ]
-    lines = list(readme.compiling(rows))
+    lines = list(tables.compiling(rows))
     torch, mxnet = (one.strip("| ").split(" | ") for one in lines[2:4])
     assert torch[:2] + torch[4:6] == ["torch", "compiled", "9 s", "3 s"]
     assert mxnet[1:2] + mxnet[4:6] == ["compiled", "7 s", "none (1)"]
@@ -77,7 +78,7 @@ def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_
 
 
 def test_an_archived_upstream_is_said_in_every_table():
-    lines = list(readme.support([ok_row()]))
+    lines = list(tables.support([ok_row()]))
     assert line(lines, "mxnet (archived 2023-11)", "cnn") == ["not yet measured"]
 
 
@@ -98,7 +99,7 @@ def test_a_decoder_has_a_line_for_each_way_that_it_was_trained():
         failed_row(**way, cell_id="e", backend="onnxruntime", mode="compiled"),
     ]
     rows[-1] |= {"status": "unsupported", "reason": "it only infers"}
-    lines = list(readme_language.training(rows))
+    lines = list(language.training(rows))
     assert lines[2:] == [
         "| torch | eager | 1,200 tokens/s | 1,400 tokens/s | 118 MiB |  | 300 MiB |  |",
         "| torch | eager, tuned | 1,500 tokens/s |  |  |  |  |  |",
@@ -113,7 +114,7 @@ def test_answering_stands_alone_beside_eight_at_a_time():
         generate_row(**plain, cell_id="a", batch=1, ttft_ms_p50=30.0, decode_tokens_per_s=90.0),
         generate_row(**plain, cell_id="b", batch=8),
     ]
-    (found,) = list(readme_language.serving(rows))[2:-2]
+    (found,) = list(language.serving(rows))[2:-2]
     assert found == (
         "| torch | eager | 30 ms | 300 ms | 50 ms | 60 ms | 50 ms | 60 ms | 90/s | 320/s | 2,048 |"
     )
@@ -134,15 +135,15 @@ def test_an_accuracy_that_was_reached_has_its_times_and_one_that_was_not_says_ne
 
 def test_a_table_is_replaced_in_its_place():
     text = "a\n<!-- one -->\nold\n<!-- /one -->\nb\n"
-    made = readme.filled(text, {"one": ["| \\1 |", "new"]})
+    made = tables.filled(text, {"one": ["| \\1 |", "new"]})
     assert made == "a\n<!-- one -->\n| \\1 |\nnew\n<!-- /one -->\nb\n"
-    assert readme.filled(made, {"one": ["| \\1 |", "new"]}) == made
+    assert tables.filled(made, {"one": ["| \\1 |", "new"]}) == made
     with pytest.raises(UsageError, match="needs <!-- two --> and <!-- /two -->"):
-        readme.filled(text, {"two": []})
+        tables.filled(text, {"two": []})
 
 
 def test_the_readme_is_what_the_committed_rows_make():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = readme.committed(ROOT / "results")
-    tables = {name: make(rows) for name, make in readme.SECTIONS.items()}
-    assert readme.filled(page, tables) == page, "run `make readme`"
+    rows = tables.committed(ROOT / "results")
+    made = {name: make(rows) for name, make in tables.SECTIONS.items()}
+    assert tables.filled(page, made) == page, "run `make readme`"

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import runlog, told
 from bench.errors import UsageError
-from bench.launch import Ended, Log
 from bench.rows import places
-from bench.runlog import Subject, event, opened
+from bench.run import runlog, told
+from bench.run.launch import Ended, Log
+from bench.run.runlog import Subject, event, opened
 
 KEYS = ["time", "level", "event", "run_id", "cell_id", "repeat", "role", "pid", "fields"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench import step_memory
 from bench.contract import Program
+from bench.worker import step_memory
 
 SIZE = 64 * 2**20
 

@@ -15,7 +15,7 @@ from workloads import Own
 from workloads.weights import Arrays
 
 LEAST = 64
-"""Samples of each side: so many are judged at a time (bench.samples.HELD_OUT_BATCH)."""
+"""Samples of each side: so many are judged at a time (bench.worker.samples.HELD_OUT_BATCH)."""
 NAMED = 5
 """Rows, or labels, that a line tells of one by one."""
 

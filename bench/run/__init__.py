@@ -1,0 +1,1 @@
+"""``bench run``: from cells to rows, in processes of their own."""

@@ -1,0 +1,160 @@
+"""Where a worker runs: its scratch folder, its environment variables, and what it may import.
+
+The child's environment is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import functools
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from backends.entry import Entry
+from bench.conditions import MALLOC_KEEP
+from bench.errors import UsageError
+from bench.job import Job
+from bench.run import preallocation
+from workloads import cache
+
+SWEEPS = 500  # of some milliseconds; what is still there then cannot be killed (a driver holds it)
+PACKAGES = ("bench", "backends", "workloads")
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
+
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "TZ",
+    "CC",
+    "CXX",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "TPU_NAME",
+)
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def child_env(entry: Entry, job: Job, scratch: Path, caches: Path) -> dict[str, str]:
+    """All of a worker's environment variables: few are inherited, so that runs compare."""
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    env.update(dict.fromkeys(THREADS, str(job.cell.threads)))
+    env.update({name: str(caches / name.lower()) for name in entry.cache_dirs})
+    env.update(entry.env)
+    env.update(entry.device_env.get(job.cell.device, {}))
+    for setting, value in job.cell.settings.items():
+        if setting in entry.setting_env:
+            env[entry.setting_env[setting]] = value
+    if job.cell.track == "tuned":
+        env.update(entry.tuned_env)
+    env.update(preallocation.variables(job.cell, entry))
+    if job.cell.settings.get("malloc") == "keep":
+        env.update(MALLOC_KEEP)
+    named = (entry.module, entry.public, entry.capabilities, entry.generates, entry.serves)
+    modules = filter(None, named)
+    env.update(job.visible)
+    env.update(
+        {
+            MARK: str(scratch),
+            "BENCH_MODEL_CACHE": str(model_cache(job)),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "PYTHONPATH": str(library(scratch, *modules)),
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONHASHSEED": "0",
+        }
+    )
+    return env
+
+
+def model_cache(job: Job) -> Path:
+    """Where a worker may keep files for later ones of its backend, and of no other."""
+    return cache.root() / "models" / job.cell.backend
+
+
+def library(scratch: Path, *modules: str) -> Path:
+    """A folder with this project's packages and those of ``modules``, and nothing else.
+
+    The parent's own environment, which they may be installed in, must not be seen by a worker.
+    """
+    folder = scratch / "lib"
+    folder.mkdir(exist_ok=True)
+    for package in (*PACKAGES, *(module.partition(".")[0] for module in modules)):
+        found = place(package)
+        link = folder / found.name
+        if not link.exists():
+            compiled(found)
+            link.symlink_to(found)
+    return folder
+
+
+@functools.cache
+def compiled(package: Path) -> None:
+    """Have the bytecode of a package there, where it can be: a worker may not write it, and would
+    compile all that it imports, every time. Of this Python's version, which most workers have.
+    """
+    if not sys.dont_write_bytecode:
+        compile_all = compileall.compile_dir if package.is_dir() else compileall.compile_file
+        compile_all(package, quiet=2)  # what fails here is the worker's to report
+
+
+def place(package: str) -> Path:
+    """The folder or file of a top-level package; it is found, not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or not (found.submodule_search_locations or found.origin):
+        raise UsageError(f"the adapter's package {package!r} is not installed beside the harness")
+    locations = found.submodule_search_locations
+    return Path(next(iter(locations)) if locations else str(found.origin))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A working directory that is gone afterwards, with everything that ran in it."""
+    path = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
+    try:
+        yield path
+    finally:
+        kill_marked(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def kill_marked(scratch: Path) -> None:
+    """End every process that carries this scratch folder in its environment, wherever it went."""
+    mark = f"{MARK}={scratch}".encode()
+    for _ in range(SWEEPS):  # one of them may just have started another
+        found = [pid for pid in _processes() if mark in _environ(pid).split(b"\0")]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone meanwhile, or another user's
+        return b""
