@@ -27,7 +27,7 @@ from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK
 from bench.grid import Task
 from bench.rows.files import ResultFile
 from bench.run import pilot
-from bench.run.stopping import LEAST
+from bench.stopping import LEAST
 from bench.worker.session import CALIBRATE
 
 SAME = ("A", "B")

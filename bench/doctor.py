@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench import backends_index, envs, machine
 from bench.accelerators import choose
+from bench.child import isolation
 from bench.envs import interpreters, uv
 from bench.errors import EXIT_NO, EXIT_OK, EnvError
-from bench.run import isolation
 from workloads import cache, packages
 
 GIB = 2**30

@@ -28,14 +28,14 @@ from safetensors.numpy import save_file
 
 from backends.entry import Entry
 from bench import backends_index, envs, grid, machine
+from bench.child.launch import Child, Ended
+from bench.child.scratch import scratch_folder
 from bench.contract import Cell, Optimizer
 from bench.dims import CnnDims, Dims, EncoderDims, ours
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError
 from bench.job import Job
 from bench.options import pythons
 from bench.readme.fairness import table, verdicts
-from bench.run.launch import Child, Ended
-from bench.run.scratch import scratch_folder
 from bench.worker.duel import OURS, THEIRS
 from workloads import synthetic
 from workloads.weights import seeded

@@ -10,11 +10,11 @@ from typing import Any
 
 from backends.entry import Entry
 from bench import capabilities, conditions
+from bench.child import preallocation
 from bench.contract import GENERATE, NODES, Cell
 from bench.dims import ModuleDims
 from bench.errors import UsageError, unknown
 from bench.pipeline import INPUT
-from bench.run import preallocation
 from workloads import SizeSpec, catalogue
 from workloads.catalogue import Catalogue
 

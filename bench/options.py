@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import backends_index, grid, machine, pilot_options
+from bench import backends_index, grid, machine, nodes, pilot_options, schedule
 from bench.accelerators import auto, choose
 from bench.accelerators.devices import Devices
 from bench.arguments import count, fraction
@@ -16,7 +16,6 @@ from bench.capabilities import CAPABILITIES
 from bench.envs import interpreters
 from bench.errors import UsageError
 from bench.infer import options as infer_options
-from bench.run import nodes, schedule
 from bench.run.tools import OWN_TARGET
 from workloads import catalogue
 

@@ -21,7 +21,7 @@ from bench import backends_index, grid
 from bench.accelerators import choose
 from bench.capabilities import CAPABILITIES
 from bench.errors import UsageError, unknown
-from bench.run.schedule import SCHEDULES
+from bench.schedule import SCHEDULES
 from bench.score import TASKS, documents, musts
 from workloads import SIZES, catalogue, spec
 from workloads.catalogue import Catalogue

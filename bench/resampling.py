@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.compare import stats
 from bench.compare.stats import Estimates, Floats, Moments
-from bench.run.stopping import LEAST
+from bench.stopping import LEAST
 
 DRAWS = 2000
 MOST = 200
@@ -43,7 +43,7 @@ class Stopped:
 
 
 def stopped(logs: Floats, *, target: float, level: float, seed: int = 0) -> Stopped:
-    """Each pilot adds fleets until half its interval is ``target``: ``bench.run.stopping``."""
+    """Each pilot adds fleets until half its interval is ``target``: ``bench.stopping``."""
     drawn = _drawn(logs, MOST, seed)
     sizes = np.arange(1, MOST + 1)
     sums, squares = drawn.cumsum(axis=1), (drawn**2).cumsum(axis=1)

@@ -11,10 +11,10 @@ from pathlib import Path
 from bench import machine
 from bench.accelerators.choose import Share
 from bench.backends_index import find
+from bench.child.launch import Child, Ended
+from bench.child.scratch import scratch_folder
 from bench.contract import Cell
 from bench.job import Job
-from bench.run.launch import Child, Ended
-from bench.run.scratch import scratch_folder
 from workloads import catalogue
 
 DEADLINE_S = 180.0

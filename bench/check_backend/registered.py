@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from backends.entry import Entry
 from bench import backends_index, grid
 from bench.check_backend.judges import MISSING, OK, WITHOUT, WRONG, Finding
+from bench.child.scratch import place
 from bench.envs import locks
 from bench.errors import UsageError
-from bench.run.scratch import place
 
 
 def entry(backend: str, found: Entry) -> Iterator[Finding]:

@@ -12,12 +12,12 @@ from typing import Any
 from bench import machine
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
+from bench.child.launch import Child, Ended
+from bench.child.scratch import scratch_folder
 from bench.contract import GENERATE, Cell
 from bench.envs import Env
 from bench.errors import EnvError
 from bench.job import Job
-from bench.run.launch import Child, Ended
-from bench.run.scratch import scratch_folder
 from bench.run.serving import consumer_of
 from workloads import prepare
 

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench import backends_index, cli, grid, machine, options, pilot_options
+from bench import backends_index, cli, grid, machine, options, pilot_options, schedule
 from bench.cluster import engines
 from bench.cluster.collect import open_shares
 from bench.cluster.plan import COMMANDS, How, Jobs, PilotFolder, Plan, Share
 from bench.errors import EXIT_OK, UsageError
 from bench.run import command as run_command
-from bench.run import schedule
 
 REPEATS = 3
 """Where none are asked for: a share cannot see how well another's ratios are known."""

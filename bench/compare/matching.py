@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.child import isolation
 from bench.compare.sides import Side
-from bench.run import isolation
 
 LOST, GAINED, NEITHER = "lost", "gained", "neither"
 PARITY, PRECISION, SETTINGS = "parity", "precision", "settings"

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.child.scratch import library
 from bench.errors import EnvError, UsageError
-from bench.run.scratch import library
 
 VERSION_S = 30.0
 PROBE_S = 300.0  # a first import from a network file system can take minutes

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench import backends_index, grid, options
+from bench.child import preallocation
 from bench.errors import UsageError
 from bench.gpu_check.judges import GRAPHS
 from bench.grid import Task
-from bench.run import preallocation
 from bench.trials import MEMORY, PARITY, TRIAL, WAIT
 from workloads import catalogue
 

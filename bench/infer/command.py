@@ -19,12 +19,12 @@ from bench import backends_index, envs, grid, machine, options
 from bench.accelerators import choose
 from bench.accelerators.ask import question
 from bench.accelerators.devices import Devices
+from bench.child.launch import Ended
 from bench.contract import Cell
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, EnvError, UsageError, unknown
 from bench.infer import options as own
 from bench.infer.measure import Loads, Row, Variant
 from bench.infer.table import lines
-from bench.run.launch import Ended
 from bench.worker import feeds
 
 PRECISIONS = ("fp32", "int8")

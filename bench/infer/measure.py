@@ -12,13 +12,13 @@ from typing import Any
 from bench import machine
 from bench.accelerators.devices import Devices
 from bench.backends_index import find
+from bench.child.launch import Child, Ended
+from bench.child.scratch import scratch_folder
 from bench.contract import Cell
 from bench.envs import Env
 from bench.infer.options import Rate
 from bench.infer.search import highest
 from bench.job import Job
-from bench.run.launch import Child, Ended
-from bench.run.scratch import scratch_folder
 from bench.worker.feeds import Input
 
 LEAST = 200  # requests of a load at a rate: of fewer a 99th percentile says little

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from bench import capabilities
+from bench.child.launch import Child, Ended
 from bench.contract import Cell
-from bench.run.launch import Child, Ended
 from bench.run.turns import Found, Row, Script
 
 Process = Callable[[Cell, str, Callable[[Child], Script]], Generator[Child | None, None, Found]]

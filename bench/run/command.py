@@ -15,12 +15,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import backends_index, grid, options, table, targets
+from bench import backends_index, grid, nodes, options, table, targets
 from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
 from bench.infer import options as infer_options
 from bench.report import options as report_options
 from bench.rows import files, places, schema
-from bench.run import batch_search, nodes, pilot
+from bench.run import batch_search, pilot
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,7 +93,7 @@ def _again(arguments: argparse.Namespace, tasks: Sequence[grid.Task]) -> pilot.A
     compared = {(task.cell.backend, task.cell.mode) for task in tasks if task.refused is None}
     if arguments.repeats or arguments.target is not None or len(compared) < 2:
         return None
-    from bench.run.stopping import Target  # noqa: PLC0415  # imports pandas
+    from bench.stopping import Target  # noqa: PLC0415  # imports pandas
 
     return Target(arguments.precision_target, arguments.max_minutes * 60).next
 

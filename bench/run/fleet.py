@@ -13,14 +13,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench import memory
+from bench import memory, schedule
+from bench.child.launch import Child
 from bench.grid import Task
-from bench.run import schedule
-from bench.run.launch import Child
 from bench.run.run_cell import cell_turns
-from bench.run.schedule import Fleet
 from bench.run.tools import Tools
 from bench.run.turns import Outcome, Pace, Turns
+from bench.schedule import Fleet
 
 MIN_BLOCK_NS = 150_000_000  # as measured with eight kinds of worker: longer blocks bought nothing
 DISCARD = 1  # the first step of a turn is 3 to 15 % slower than the next

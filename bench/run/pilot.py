@@ -11,21 +11,21 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import envs, identity, machine, memory
+from bench import envs, identity, machine, memory, nodes, schedule
 from bench.accelerators.devices import Devices
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.rendezvous import HERE, Rendezvous
 from bench.rows.files import ResultFile, RowError
-from bench.run import fleet, nodes, preparing, runlog, schedule
+from bench.run import fleet, preparing, runlog
 from bench.run.progress import Progress
 from bench.run.run_cell import run_cell
 from bench.run.runlog import ERROR, INFO, WARNING, RunLog, Subject
-from bench.run.schedule import Fleet
 from bench.run.serving import consumer_of
 from bench.run.told import reason_of
 from bench.run.tools import Tools
 from bench.run.turns import Outcome, Row
+from bench.schedule import Fleet
 from workloads import catalogue
 from workloads.catalogue import Catalogue
 from workloads.prepare import Prepared

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.child import scratch
 from bench.envs import Env
 from bench.errors import UsageError
-from bench.run import scratch
 from workloads import materials
 from workloads.catalogue import Catalogue
 from workloads.prepare import Prepared

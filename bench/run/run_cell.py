@@ -15,14 +15,14 @@ from typing import Any
 from backends.entry import Entry
 from bench import clock, machine
 from bench.backends_index import find
+from bench.child import preallocation
+from bench.child.launch import LAST, Child, Ended
+from bench.child.scratch import scratch_folder
 from bench.contract import GENERATE, Cell
 from bench.errors import EnvError
 from bench.grid import Task
 from bench.job import Job
-from bench.run import preallocation
 from bench.run.attempt import attempt
-from bench.run.launch import LAST, Child, Ended
-from bench.run.scratch import scratch_folder
 from bench.run.serving import consumer_of, merged
 from bench.run.told import Told
 from bench.run.tools import Tools

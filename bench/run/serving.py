@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from bench.backends_index import find
+from bench.child import isolation
 from bench.contract import Cell
 from bench.grid import reader_of
-from bench.run import isolation
 
 MEASURED_BY_CONSUMER = ("export_rung", "export_max_abs_err", "accuracy", "accuracy_reference")
 Row = dict[str, Any]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.child.launch import Child, Ended
 from bench.grid import Task
 from bench.run import runlog
-from bench.run.launch import Child, Ended
 from bench.run.runlog import INFO, WARNING, Subject
 from bench.text import redacted
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import clock
-from bench.run.launch import Child, Ended
+from bench.child.launch import Child, Ended
 
 Row = dict[str, Any]
 Times = dict[str, Any]

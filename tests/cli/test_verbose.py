@@ -15,7 +15,7 @@ from tests.harness import bench, command, environment
 SPY = """
 import logging, sys
 from bench import cli
-from bench.run import launch
+from bench.child import launch
 asked = []
 ask = launch.Child.ask
 def spied(self, do, **how):

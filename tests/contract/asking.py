@@ -18,10 +18,10 @@ import pytest
 
 from backends.registry import BACKENDS
 from bench import envs
+from bench.child import scratch
 from bench.contract import Cell
 from bench.grid import choose
 from bench.options import DEFAULT_BACKENDS
-from bench.run import scratch
 from workloads import catalogue, prepare
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 from bench import cli, grid, options, pilot_file, pilot_options
 from bench.backends_index import find
+from bench.child import received
+from bench.child.pipes import PIECE, Pipes
 from bench.cluster.plan import How, PilotFolder, Plan, Share
 from bench.errors import BenchError
 from bench.rows import reading, schema
-from bench.run import received
-from bench.run.pipes import PIECE, Pipes
 from tests.cells import cell
 from tests.rows import export_row, failed_row, ok_row
 from workloads import spec

@@ -14,10 +14,10 @@ import pytest
 
 from bench import clock, grid, memory
 from bench.backends_index import find
+from bench.child import launch
+from bench.child.launch import Child
 from bench.envs import Env
 from bench.rows import files
-from bench.run import launch
-from bench.run.launch import Child
 from bench.run.run_cell import run_cell
 from bench.run.tools import Tools
 from tests.harness import FAKE

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.child import isolated, isolation
+from bench.child.isolation import Isolation
 from bench.envs import uv
 from bench.errors import EnvError, UsageError
-from bench.run import isolated, isolation
-from bench.run.isolation import Isolation
 from bench.text import redacted
 
 PYTHON = Path("/python/bin/python")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from backends.entry import Entry
 from bench import machine
+from bench.child import launch
+from bench.child import scratch as scratch_module
+from bench.child.launch import Child, Ended, Log
 from bench.errors import UsageError
-from bench.run import launch
-from bench.run import scratch as scratch_module
-from bench.run.launch import Child, Ended, Log
 
 # All that an environment depends on.
 CELL = SimpleNamespace(backend="theirs", threads=3, settings={}, track="out-of-box", device="cpu")

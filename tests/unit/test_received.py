@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.run import received
-from bench.run.pipes import LONGEST, Pipes, TooLong
-from bench.run.received import Unbelievable
+from bench.child import received
+from bench.child.pipes import LONGEST, Pipes, TooLong
+from bench.child.received import Unbelievable
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -116,7 +116,7 @@ def reason(ask: Callable[[], object]) -> object:
 def test_an_answer_without_an_end_is_ended(tmp_path, monkeypatch):
     pipes = Pipes(tmp_path / "commands", tmp_path / "replies")
     try:
-        monkeypatch.setattr("bench.run.pipes.read", lambda _: b"x" * (LONGEST // 4 + 1))
+        monkeypatch.setattr("bench.child.pipes.read", lambda _: b"x" * (LONGEST // 4 + 1))
         for _ in range(3):
             pipes.receive()
         with pytest.raises(TooLong):

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.child.launch import Ended, Log
 from bench.errors import UsageError
 from bench.rows import places
 from bench.run import runlog, told
-from bench.run.launch import Ended, Log
 from bench.run.runlog import Subject, event, opened
 
 KEYS = ["time", "level", "event", "run_id", "cell_id", "repeat", "role", "pid", "fields"]

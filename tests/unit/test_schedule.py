@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from bench import schedule
 from bench.grid import Task
-from bench.run import schedule
 from tests.cells import cell
 
 

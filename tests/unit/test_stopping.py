@@ -7,7 +7,7 @@ import pytest
 from backends.registry import BACKENDS
 from bench.grid import Request, plan
 from bench.rows.files import ResultFile
-from bench.run.stopping import Target
+from bench.stopping import Target
 from tests.comparing import row
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.child.pipes import LONGEST
 from bench.contract import BenchError
 from bench.rows import schema
-from bench.run.pipes import LONGEST
 
 PARENTS = frozenset(
     {

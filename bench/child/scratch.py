@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends.entry import Entry
+from bench.child import preallocation
 from bench.conditions import MALLOC_KEEP
 from bench.errors import UsageError
 from bench.job import Job
-from bench.run import preallocation
 from workloads import cache
 
 SWEEPS = 500  # of some milliseconds; what is still there then cannot be killed (a driver holds it)

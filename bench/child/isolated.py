@@ -2,7 +2,7 @@
 
 Parent half, but a program of its own without imports of ours: it runs before anything of the
 worker's environment does, also before what Python itself would run there when it starts. PLAN is
-bench.run.isolation's, as JSON. What the system refuses is no error: it is said on the descriptor
+bench.child.isolation's, as JSON. What the system refuses is no error: it is said on the descriptor
 ``report`` and stands in the row.
 """
 

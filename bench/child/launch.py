@@ -20,11 +20,11 @@ from typing import Any, Self
 
 from backends.entry import Entry
 from bench import memory
+from bench.child import isolation, received
+from bench.child.isolation import Isolation
+from bench.child.pipes import Pipes, TooLong, read
+from bench.child.scratch import child_env, model_cache
 from bench.job import Job
-from bench.run import isolation, received
-from bench.run.isolation import Isolation
-from bench.run.pipes import Pipes, TooLong, read
-from bench.run.scratch import child_env, model_cache
 from bench.text import plain
 
 TICK_S = 0.5

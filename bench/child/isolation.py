@@ -1,6 +1,6 @@
 """What a worker is kept from: the network, others' files and processes, and too much of anything.
 
-The plan is made here; bench/run/isolated.py applies what the system allows, and says what that was.
+The plan is made here; bench/child/isolated.py applies what the system allows and says what it was.
 docs/isolation.md says what it is good for and where it ends.
 """
 
