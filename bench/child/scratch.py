@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import fcntl
 import functools
 import importlib.util
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -27,6 +29,7 @@ from workloads import cache
 SWEEPS = 500  # of some milliseconds; what is still there then cannot be killed (a driver holds it)
 PACKAGES = ("bench", "backends", "workloads")
 ROOT = Path(__file__).resolve().parents[2]
+PREFIX, HELD = "bench-", "held"
 MARK = "BENCH_SCRATCH"  # in the environment of all that a worker starts, so that none is missed
 
 PASSED_ON = (
@@ -129,12 +132,48 @@ def place(package: str) -> Path:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A working directory that is gone afterwards, with everything that ran in it."""
-    path = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
+    sweep()
+    path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     try:
-        yield path
+        with held(path):
+            yield path
     finally:
         kill_marked(path)
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(scratch: Path) -> Iterator[None]:
+    """A lock that ends with this process, however that ends; the host is written once it is had."""
+    with (scratch / HELD).open("x", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(platform.node())
+        file.flush()
+        yield
+
+
+@functools.cache
+def sweep() -> None:
+    """End what killed harnesses have left on this host: processes that a framework started go on
+    without their worker, and would take CPUs from whatever is timed next.
+    """
+    for path in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
+        if abandoned(path):
+            kill_marked(path)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def abandoned(scratch: Path) -> bool:
+    """Whether it is this user's and this host's, and nobody holds it any more."""
+    try:
+        with (scratch / HELD).open("r+", encoding="utf-8") as file:
+            ours = os.fstat(file.fileno()).st_uid == scratch.lstat().st_uid == os.getuid()
+            if not ours or file.read() != platform.node():
+                return False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or no scratch folder, or gone meanwhile
+        return False
+    return True
 
 
 def kill_marked(scratch: Path) -> None:

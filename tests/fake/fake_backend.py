@@ -225,6 +225,11 @@ def leave_grandchildren() -> None:
     KEEP.append(subprocess.Popen(sleeper, start_new_session=True))
 
 
+def hang_with_grandchildren() -> None:
+    leave_grandchildren()
+    signal.pause()
+
+
 def print_megabytes() -> None:
     for _ in range(64):
         os.write(1, b"noise\n" * 50_000)
@@ -354,6 +359,7 @@ MISBEHAVIOURS: dict[str, Callable[[], object]] = {
     "tell": tell_all,
     "balloon": grow_until_killed,
     "grandchildren": leave_grandchildren,
+    "hang_with_grandchildren": hang_with_grandchildren,
     "print": print_megabytes,
     "full_disk": fill_the_disk,
     "nonsense": answer_nonsense,

@@ -70,6 +70,29 @@ def test_workers_die_with_a_killed_harness(tmp_path):
     os.close(ends)
 
 
+def test_the_next_run_ends_what_a_killed_harness_left(tmp_path, monkeypatch):
+    """Its scratch folder, and what its worker had started, which would take CPUs from others."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # so that no other test's run does it
+    out = tmp_path / "x.csv"
+    process = start(
+        "--workload", "cnn", "--setting", "do=hang_with_grandchildren", "--out", str(out)
+    )
+    worker = first_worker(process)
+    while len(started := set(memory.tree(worker)) - {worker}) < 2:
+        assert process.poll() is None
+    ends = [os.pidfd_open(pid) for pid in started]
+    process.kill()
+    process.communicate()
+    [left] = tmp_path.glob("bench-*")
+    assert select.select(ends, [], [], 0)[0] == []
+    done = bench("--workload", "cnn", "--resume", str(out), "--setting", "do=nothing")
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
+    for end in ends:
+        select.select([end], [], [])
+        os.close(end)
+
+
 def test_a_worker_that_was_stopped_and_continued_is_not_believed(tmp_path):
     out = tmp_path / "run.csv"
     process = start("--workload", "cnn", "--setting", "do=hang", "--out", str(out))

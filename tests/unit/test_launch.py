@@ -311,6 +311,20 @@ def test_whatever_carries_the_mark_is_ended_wherever_it_went(tmp_path):
         assert neighbour.stdout.readline() == b"still there\n"
 
 
+def test_a_scratch_folder_is_abandoned_once_nobody_holds_it(tmp_path, monkeypatch):
+    assert not scratch_module.abandoned(tmp_path)  # somebody else's folder
+    with scratch_module.held(tmp_path):
+        assert not scratch_module.abandoned(tmp_path)
+    assert scratch_module.abandoned(tmp_path)
+    monkeypatch.setattr("platform.node", lambda: "another host of a shared folder")
+    assert not scratch_module.abandoned(tmp_path)
+
+
+def test_a_folder_that_is_about_to_be_held_is_left_alone(tmp_path):
+    (tmp_path / scratch_module.HELD).touch()
+    assert not scratch_module.abandoned(tmp_path)
+
+
 def test_leaving_a_scratch_folder_ends_what_ran_in_it():
     with scratch_module.scratch_folder() as scratch:
         process = runaway(scratch)
