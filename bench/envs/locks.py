@@ -59,22 +59,15 @@ def compile_lock(lock: Path, *, arguments: list[str]) -> None:
     # The lock's comments name files relative to the project, or to the other package's folder.
     ours = lock.parent in (LOCKS, HARNESS, ROOT / "workloads")
     base, remade = (ROOT, "make lock") if ours else (lock.parent, BY_NAME)
-    command = [
-        uv.program(),
-        "pip",
-        "compile",
-        "--quiet",
-        "--no-config",
-        "--upgrade",
-        "--generate-hashes",
-    ]
+    command = ["pip", "compile", "--quiet", "--upgrade", "--generate-hashes"]
     command += ["--custom-compile-command", remade, "--output-file", str(lock)]
     python = Path(sys.executable)
     site = compile_arguments(lock, site=pip_settings.effective(python))
+    command, env = uv.started([*command, *arguments, *site, str(wanted.relative_to(base))])
     done = subprocess.run(
-        [*command, *arguments, *site, str(wanted.relative_to(base))],
+        command,
         cwd=base,
-        env=uv.environment(),
+        env=env,
         stdout=subprocess.DEVNULL,
         check=False,
     )

@@ -20,6 +20,10 @@ REDIRECTING = {"VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH
 """What the user's shell may have set and must not lead an install elsewhere."""
 
 
+HIDDEN = {"--default-index": "UV_DEFAULT_INDEX", "--index": "UV_INDEX"}
+"""Options whose URL may hold a password, and the variables that say the same."""
+
+
 class NotFoundError(EnvError):
     """The lock's packages are not where this machine looks for packages."""
 
@@ -39,13 +43,28 @@ def environment() -> dict[str, str]:
     return {"UV_COMPILE_BYTECODE": "1", **site, **kept, "UV_PYTHON_DOWNLOADS": "never"}
 
 
+def started(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """A command line of uv and its environment; the URLs of indexes are in the latter, for every
+    user of a machine can read the former.
+    """
+    command, env = [program(), "--no-config"], environment()
+    rest, said = iter(arguments), dict[str, list[str]]()
+    for one in rest:
+        if one in HIDDEN:
+            said.setdefault(HIDDEN[one], []).append(next(rest))
+        else:
+            command.append(one)
+    return command, {**env, **{name: " ".join(urls) for name, urls in said.items()}}
+
+
 def run(arguments: list[str], *, log: Callable[[str], None]) -> None:
     """Run uv; its progress goes to ``log``. Raises NotFoundError or EnvError with its words."""
     lines: list[str] = []
+    command, env = started(arguments)
     try:
         with subprocess.Popen(
-            [program(), "--no-config", *arguments],
-            env=environment(),
+            command,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ import pytest
 
 from bench.child import isolated, isolation
 from bench.child.isolation import Isolation
-from bench.envs import uv
+from bench.envs import pip_settings, uv
 from bench.errors import EnvError, UsageError
 from bench.text import redacted
 
@@ -133,3 +133,19 @@ def test_what_an_installer_says_is_told_without_a_password(tmp_path, monkeypatch
         uv.run(["pip", "sync"], log=log.append)
     kept = said.replace("me:hunter", "***")
     assert (log, str(caught.value)) == ([f"  Downloading {kept}"], f"uv pip sync failed: no {kept}")
+
+
+def test_a_password_of_an_index_is_not_on_uvs_command_line(monkeypatch):
+    monkeypatch.setattr(uv, "environment", dict)
+    site = {
+        "index-url": "https://me:hunter@a.example",
+        "extra-index-url": "file:///x https://you:2@b",
+    }
+    monkeypatch.setattr(pip_settings, "_exists", lambda _: True)
+    command, env = uv.started(["pip", "sync", *pip_settings.arguments(site), "lock.txt"])
+    expected = ["--no-config", "pip", "sync", "--index-strategy", "unsafe-best-match", "lock.txt"]
+    assert command[1:] == expected
+    assert env == {
+        "UV_DEFAULT_INDEX": "https://me:hunter@a.example",
+        "UV_INDEX": "file:///x https://you:2@b",
+    }
