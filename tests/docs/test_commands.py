@@ -1,4 +1,6 @@
-"""Every command in the pages: run where that is quick, else read by its own command line."""
+"""Every command in the pages is run: here, with stand-ins where it would take long, or by a test
+of its own, which is named.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,43 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import cli, machine, options, pilot_options
 from bench.infer import options as infer_options
-from tests.docs import pages
+from tests.docs import pages, standins
 from tests.harness import ROOT
 
 RUN = {"init", "compare", "history", "export", "scaling", "targets", "backends"}
 """Commands that read files and take no time; ``--help`` of any is run, too."""
 ONCE = {"score", "shortlist", "report", "doctor"}
 """As these, but each takes a second or more: the first is run, the others are read."""
+STOOD_IN = {"run"}
+"""What measures: run with stand-ins (tests/docs/standins.py), as far as OF_ITS_OWN lets it."""
+OF_ITS_OWN = {
+    "torch_module": "unit/test_own_module.py",
+    "target": "cli/test_run.py",
+    "resume": "faults/test_interrupts.py",
+    "rendezvous": "cli/test_world_size.py",
+}
+"""Options of ``run`` that need something that is made there, and the test that runs them."""
+ELSEWHERE = {
+    "calibrate": "cli/test_calibrate.py",
+    "gpu-check": "cli/test_gpu_check.py",
+    "submit": "cli/test_submit.py",
+    "collect": "cli/test_submit.py",
+    "advisories": "unit/test_advisories.py",
+    "sbom": "unit/test_sbom.py",
+    "audit": "unit/test_audit.py",
+    "verify": "unit/test_verify.py",
+    "sign": "unit/test_verify.py",
+    "snapshot": "unit/test_snapshot.py",
+    "night": "unit/test_history.py",
+}
+"""Commands that a test of their own runs; here their options are read."""
+MEASURED: set[str] = set()
+"""What has been run with stand-ins: a page's command for a GPU is then another's."""
 ANSWERED = (0, 1)
 """Exit codes of a command that was understood and had something to work on."""
 FOREIGN = {
@@ -68,6 +96,9 @@ def folder(tmp_path_factory) -> Path:
     for name in NIGHTS:
         shutil.copy(RUNS / f"{name}.csv", made / "nights")
     shutil.copy(pilot_options.TEMPLATE, made / "pilot.toml")
+    for name in ("model.onnx", "bert.onnx"):
+        (made / name).write_text("1")  # the fake service's milliseconds a request
+    np.savez(made / "samples.npz", x=np.ones((8, 2), np.float32))
     (made / "package").mkdir()
     (made / "package" / "module.py").write_text("def factory(): ...\ndef example(): ...\n")
     return made
@@ -87,27 +118,55 @@ def first_of_its_kind(command: pages.Command) -> bool:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
-def test_a_command_is_understood(command, capsys):
+def test_a_command_is_understood(command, capsys, monkeypatch):
     program, *arguments = plain(command)
     if program in FOREIGN:
         for inner in within(arguments):
-            test_a_command_is_understood(command._replace(words=inner), capsys)
-        return
-    if program == "make":
+            test_a_command_is_understood(command._replace(words=inner), capsys, monkeypatch)
+    elif program == "make":
         for expanded in made(arguments):
-            read(expanded)
-        return
-    assert program in {"bench", ".venv/bin/bench"}, f"{program}: whose is it? See FOREIGN"
+            obey(expanded, command, monkeypatch)
+    else:
+        assert program in {"bench", ".venv/bin/bench"}, f"{program}: whose is it? See FOREIGN"
+        obey(arguments, command, monkeypatch)
+        printed = capsys.readouterr().out
+        assert not command.printed or shown(command.printed, printed), "it prints something else"
+
+
+def obey(arguments: list[str], command: pages.Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it, with stand-ins where that would take long, or read it and know who runs it."""
+    kind = arguments[0]
     if "--help" in arguments:
         with pytest.raises(SystemExit, match=r"^0$"):
             cli.main(arguments)
-    elif arguments[0] in RUN or (arguments[0] in ONCE and first_of_its_kind(command)):
+    elif kind in RUN or (kind in ONCE and first_of_its_kind(command)):
         ran(arguments)
-        if command.printed:
-            assert shown(command.printed, capsys.readouterr().out), "it prints something else"
+    elif kind in STOOD_IN:
+        stood_in(arguments, monkeypatch)
     else:
         read(arguments)
+        assert kind in ONCE or runs(ELSEWHERE[kind], kind)
         assert not command.printed, "nobody looks whether it prints this: make it a block of text"
+
+
+def stood_in(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``bench run``, in seconds; what INSTEAD replaces has been read before."""
+    asked = pilot_options.parsed(cli.command_line(), arguments)
+    read(arguments)
+    own = [name for name, value in OF_ITS_OWN.items() if getattr(asked, name)]
+    if own:
+        assert all(runs(OF_ITS_OWN[name], f"--{name.replace('_', '-')}") for name in own)
+        return
+    standins.install(monkeypatch)
+    standins.cheap(asked)
+    if (choices := standins.choices(asked)) not in MEASURED:
+        MEASURED.add(choices)
+        assert asked.command(asked) in ANSWERED
+
+
+def runs(test: str, words: str) -> bool:
+    """Whether a test of that name speaks of these."""
+    return words in (ROOT / "tests" / test).read_text(encoding="utf-8")
 
 
 def within(arguments: list[str]) -> Iterator[tuple[str, ...]]:
@@ -204,11 +263,11 @@ def option_strings(name: str) -> set[str]:
         "docker run IMAGE bash -c 'make venv && bench run --sise tiny'",
     ],
 )
-def test_a_wrong_command_is_seen(line, capsys):
+def test_a_wrong_command_is_seen(line, capsys, monkeypatch):
     """By the test of the pages' own: that it can fail is worth as much as that it passes."""
     wrong = pages.Command("a page", tuple(pages.words(line)))
     with pytest.raises((AssertionError, SystemExit, cli.UsageError)):
-        test_a_command_is_understood(wrong, capsys)
+        test_a_command_is_understood(wrong, capsys, monkeypatch)
 
 
 def test_another_output_is_seen():
