@@ -10,11 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from bench import memory
 from bench.envs import build as envs
 from bench.rows import files
 from bench.rows.places import steps_path
@@ -120,30 +118,26 @@ def clock_jumps(_: Random, times: int, folder: Path) -> Trials:
 
 
 def memory_taken(chance: Random, times: int, folder: Path) -> Trials:
-    """What is free falls to nothing for TAKEN_S, as far as the harness can see."""
+    """Another process takes all of the machine's memory but 2 %, for TAKEN_S."""
     for number in range(times):
         out = folder / f"{number}.csv"
-        pilot = Pilot(
-            *pilots.run(*CELLS, "--out", str(out)),
-            scratch=folder / f"scratch-{number}",
-            prepare=_taken(time.monotonic() + chance.uniform(0.0, 5.0)),
-        )
+        hog = [sys.executable, "-m", "tests.campaign.hog", str(TAKEN_S)]
+        with subprocess.Popen(hog, stdin=-1, stdout=-1, text=True, cwd=harness.ROOT) as taking:
+            assert taking.stdin is not None
+            assert taking.stdout is not None
+            assert taking.stdout.readline() == "nearly\n"
+            scratch = folder / f"scratch-{number}"
+            pilot = Pilot(*pilots.run(*CELLS, "--out", str(out)), scratch=scratch)
+            pilot.wait(chance.uniform(0.0, 5.0))
+            taking.stdin.write("all\n")
+            taking.stdin.flush()
+            taken = taking.stdout.readline() == "taken\n"  # or the kernel has ended it
         code, found = pilot.wait(), pilots.ends(out)
         wrong = [(name, end) for name, end in found if end not in (pilots.ENDS[name], "oom")]
-        kept = code in (0, 3) and [name for name, _ in found] == list(pilots.ENDS) and not wrong
+        whole = [name for name, _ in found] == list(pilots.ENDS)
+        kept = taken and code in (0, 3) and whole and not wrong
         ended = sum(end == "oom" for _, end in found)
         yield Trial(kept, f"{ended} of 6 rows oom, the others ran" if kept else pilot.text()[-300:])
-
-
-def _taken(begin: float) -> Callable[[], None]:
-    free = memory.available_bytes
-
-    def prepare() -> None:
-        memory.available_bytes = lambda: (
-            0 if begin <= time.monotonic() < begin + TAKEN_S else free()
-        )
-
-    return prepare
 
 
 def port_taken(_: Random, times: int, folder: Path) -> Trials:

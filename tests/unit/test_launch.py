@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import subprocess
@@ -322,6 +323,17 @@ def test_a_scratch_folder_is_abandoned_once_nobody_holds_it(tmp_path, monkeypatc
 
 def test_a_folder_that_is_about_to_be_held_is_left_alone(tmp_path):
     (tmp_path / scratch_module.HELD).touch()
+    assert not scratch_module.abandoned(tmp_path)
+
+
+def test_a_file_system_without_locks_has_scratch_folders_that_nobody_sweeps(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")  # as Lustre mounted without flock
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with scratch_module.held(tmp_path):
+        pass
+    monkeypatch.undo()
     assert not scratch_module.abandoned(tmp_path)
 
 
