@@ -145,11 +145,12 @@ def scratch_folder() -> Iterator[Path]:
 @contextlib.contextmanager
 def held(scratch: Path) -> Iterator[None]:
     """A lock that ends with this process, however that ends; the host is written once it is had."""
-    with (scratch / HELD).open("x", encoding="utf-8") as file:
-        with contextlib.suppress(OSError):  # a file system without locks: nobody will sweep it
+    with (scratch / HELD).open("xb", buffering=0) as file:
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk, or one without locks: nobody will sweep it
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(platform.node())
-            file.flush()
+            file.write(platform.node().encode())
         yield
 
 
