@@ -1,8 +1,8 @@
-"""Under what conditions the system runs a worker, whatever its framework."""
+"""Under what conditions a worker ran, whatever its framework."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 SETTINGS: Mapping[str, tuple[str, ...]] = MappingProxyType({"malloc": ("keep",)})
@@ -21,3 +21,18 @@ MALLOC_KEEP = {
     ":glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456"
     ":glibc.malloc.arena_max=1"
 }
+
+MUCH = 0.05
+"""Share of the CPUs from which others are said to have disturbed a row: two rows of which one is
+would seem to differ."""
+
+
+def disturbed(shares: Sequence[float]) -> str:
+    """Of timed rows, the shares of the CPUs that others had meanwhile: a sentence, or ""."""
+    much = [share for share in shares if share > MUCH]
+    if not much:
+        return ""
+    return (
+        f"{len(much)} of {len(shares)} timed rows were disturbed:"
+        f" others had up to {max(much):.0%} of the CPUs meanwhile"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,6 +105,12 @@ def cpu_seconds(pid: int) -> float:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             spent += int((thread / "schedstat").read_text().split()[0])
     return spent / 1e9
+
+
+def computed_s(pid: int) -> float:
+    """User and system time of a process, its ended threads' included, in ticks (proc(5), stat)."""
+    fields = _stat(PROC / str(pid))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -28,7 +28,7 @@ COUNTS = ("repeat", "threads", "schema")
 FIGURES = (
     *("samples_per_s", "infer_samples_per_s", "step_ms_p50", "step_ms_p99", "infer_ms_p50"),
     *("infer_ms_p99", "peak_host_mib", "peak_device_mib", "compile_s", "gemm_tflops"),
-    *("memory_gb_s", "launch_us"),
+    *("memory_gb_s", "launch_us", "others_share", "stolen_share"),
 )
 KEY = ["run_id", "cell_id", "repeat"]
 _NEEDED = (*KEY, "schema", "status", "backend")

@@ -116,7 +116,7 @@ def csv(found: Comparison, **_: Any) -> str:
 
 
 def as_json(found: Comparison, *, failing: Sequence[str]) -> str:
-    """One object: base, new, differences, splits, turned, lines, counts, failing."""
+    """One object: base, new, differences, splits, turned, disturbed, lines, counts, failing."""
     lines = [
         {name: _number(value) for name, value in line.items()}
         for line in found.lines.to_dict("records")
@@ -135,6 +135,7 @@ def as_json(found: Comparison, *, failing: Sequence[str]) -> str:
                 for one in found.splits
             ],
             "turned": [asdict(one) for one in found.turned],
+            "disturbed": found.disturbed,
             "lines": lines,
             "counts": found.counts(),
             "failing": len(found.failing(failing)),

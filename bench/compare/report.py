@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bench import conditions
 from bench.compare import machines, matching, verdicts
 from bench.compare.machines import Difference, Split, Turned
 from bench.compare.matching import LOST, PARITY
@@ -24,7 +25,10 @@ ORDER = (*WORDS, SAME, INCONCLUSIVE, INCOMPARABLE)
 
 @dataclass(frozen=True)
 class Comparison:
-    """``lines``: one a side, cell and metric. ``differences``: of each side against the base."""
+    """``lines``: one a side, cell and metric. ``differences``: of each side against the base.
+
+    ``disturbed``: of sides that others computed beside, how much.
+    """
 
     base: str
     news: Sequence[str]
@@ -33,6 +37,7 @@ class Comparison:
     differences: dict[str, list[Difference]]
     splits: list[Split] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
+    disturbed: dict[str, str] = field(default_factory=dict)
 
     @property
     def compared(self) -> int:
@@ -70,7 +75,13 @@ def made(base: Side, others: Sequence[Side], how: How) -> Comparison:
         differences={other.name: machines.differences(base, other) for other in others},
         splits=splits,
         turned=turned,
+        disturbed={side.name: said for side in (base, *others) if (said := _disturbed(side))},
     )
+
+
+def _disturbed(side: Side) -> str:
+    timed = side.rows[(side.rows["device"] == "cpu") & side.rows["others_share"].notna()]
+    return conditions.disturbed(list(timed["others_share"] + timed["stolen_share"].fillna(0.0)))
 
 
 def _machines_differ(base: Side, new: Side) -> bool:
@@ -96,6 +107,7 @@ def sentences(found: Comparison) -> Iterator[str]:
             f"{turned.what}: {turned.ahead} leads {turned.behind} on {found.base},"
             f" and follows on {turned.new}{sure}"
         )
+    yield from (f"{side}: {said}" for side, said in found.disturbed.items())
 
 
 def _split(split: Split, base: str) -> str:

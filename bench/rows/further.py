@@ -225,4 +225,17 @@ FURTHER = (
         " set after free memory was given back, empty where the framework keeps a pool; on a device"
         " the framework's peak less what is in use",
     ),
+    Column(
+        "others_share",
+        "float",
+        "1",
+        "share of the allowed CPUs that other processes used while the blocks were timed"
+        " (/proc/stat less the cell's own); empty where that was less than 1 s",
+    ),
+    Column(
+        "stolen_share",
+        "float",
+        "1",
+        "share that the host's other virtual machines took meanwhile (/proc/stat, steal)",
+    ),
 )

@@ -20,7 +20,7 @@ from bench.errors import EXIT_NO, EXIT_NOTHING, EXIT_OK, UsageError
 from bench.infer import options as infer_options
 from bench.report import options as report_options
 from bench.rows import files, places, schema
-from bench.run import batch_search, pilot
+from bench.run import batch_search, neighbours, pilot
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f"\n{table.summary(rows)}", soft_wrap=True)
         for line in search.lines(rows) if search else _detectable(file):
             console.print(line, soft_wrap=True, markup=False)
+        for line in neighbours.told(rows):
+            console.print(line, style="yellow", soft_wrap=True, markup=False)
         if any(row["world_size"] > 1 for row in rows):
             from bench import scaling  # noqa: PLC0415  # imports scipy
 

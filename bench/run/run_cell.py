@@ -6,33 +6,41 @@ A cell is a generator that pauses before every turn of timed blocks, for others 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from backends.entry import Entry
-from bench import clock, machine
+from bench import machine
 from bench.backends_index import find
 from bench.child import preallocation
 from bench.child.launch import LAST, Child, Ended
 from bench.child.scratch import scratch_folder
-from bench.contract import GENERATE, Cell
+from bench.contract import Cell
 from bench.errors import EnvError
 from bench.grid import Task
-from bench.job import Job
 from bench.run.attempt import attempt
+from bench.run.jobs import job_of
+from bench.run.neighbours import Neighbours
 from bench.run.serving import consumer_of, merged
 from bench.run.told import Told
 from bench.run.tools import Tools
-from bench.run.turns import ALONE, Found, Outcome, Pace, Row, Script, Times, Turns, Watch
+from bench.run.turns import (
+    ALONE,
+    LEAST_WARMUP,
+    MAX_BLOCKS,
+    MAX_LATENCIES,
+    SLOW_S,
+    Found,
+    Outcome,
+    Pace,
+    Row,
+    Script,
+    Times,
+    Turns,
+    Watch,
+)
 from bench.trials import BATCH, COMMANDS, CONTEXT, FEW_STEPS, TRIAL
-
-LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
-MAX_BLOCKS, MAX_LATENCIES = 400, 1000
-SLOW_S = 1.0
-"""What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
 
 
 def run_cell(task: Task, tools: Tools) -> Outcome:
@@ -78,7 +86,7 @@ class _Run:
         self.scratch = scratch
         self.env = tools.environment(self.cell.backend, self.cell.device)
         self.gauge = tools.devices.gauge(self.cell)
-        self.files = tools.prepared(self.cell.model, self.cell.size)
+        self.neighbours = Neighbours(machine.cpus())
         self.budget_s = tools.timeout_s or task.spec.deadline_s
         self.told = Told(task)
         self.probed: Child | None = None
@@ -136,7 +144,7 @@ class _Run:
     def _outcome(self, row: Row, times: Times, ended: Ended | None) -> Outcome:
         if ended is not None:
             row |= {"status": ended.status, "reason": ended.reason}
-        row |= self.gauge.columns()
+        row |= self.gauge.columns() | self.neighbours.columns()
         return Outcome(row, times, "".join(self.told.printed), self.told.tail)
 
     def _process(
@@ -149,7 +157,7 @@ class _Run:
         folder = self.scratch / f"{role}-{len(self.told.printed)}"
         with Child(
             env.python,
-            self._job(cell, role, entry, folder),
+            job_of(self.task, self.tools, cell, role=role, entry=entry, folder=folder),
             entry=entry,
             scratch=self.scratch,
             caches=self.scratch / "caches",
@@ -165,35 +173,6 @@ class _Run:
         self.told.ended(child, ended)
         return row, times, ended
 
-    def _job(self, cell: Cell, role: str, entry: Entry, folder: Path) -> Job:
-        folder.mkdir()
-        cpus = machine.cpus()
-        ranks = cell.processes if entry.rank_env else 1
-        return Job(
-            role=role,
-            cell=cell,
-            module=entry.module,
-            weights=self.files.weights if cell.trains else self.files.export_weights,
-            data=self.files.data,
-            trace=self.files.trace,
-            exported=self.scratch / "exported",
-            logits=self.scratch / "logits",
-            commands=folder / "commands",
-            replies=folder / "replies",
-            row=folder / "row.json",
-            cpus=cpus[: cell.threads * ranks],
-            parent=os.getpid(),
-            quality_steps=self.task.spec.quality_steps,
-            quality_lr=self.task.spec.quality_lr,
-            train_batches=self.task.spec.train_batches,
-            seed=self.task.repeat,
-            capabilities=entry.generates if role == GENERATE else entry.capabilities,
-            ranks=ranks,
-            rank_env=entry.rank_env,
-            rendezvous=self.tools.meet(),
-            visible=self.tools.devices.share(cell).env,
-        )
-
     def _ask(self, child: Child, do: str, **arguments: Any) -> dict[str, Any]:
         self.tools.say(do)
         self.told.phase(child, do)
@@ -205,7 +184,8 @@ class _Run:
         return reply
 
     def _timed(self, child: Child, **arguments: Any) -> None:
-        self.gauge.timed(lambda: self._ask(child, "run", **arguments)["block_ns"])
+        with self.neighbours.watched(child.pids):
+            self.gauge.timed(lambda: self._ask(child, "run", **arguments)["block_ns"])
 
     def _prime(self, child: Child) -> Script:
         """Fill the compile caches; the process that is measured then finds them warm."""

@@ -34,6 +34,11 @@ class Pace:
     spread: bool
 
 
+LEAST_WARMUP = 1 + 2 * clock.STEADY_WINDOW  # steps
+MAX_BLOCKS, MAX_LATENCIES = 400, 1000
+SLOW_S = 1.0
+"""What a step's cold caches cost was seen to be 15 % of 50 ms at most: not 1 % of such a step."""
+
 ALONE = Pace(turns=4, discard=0, min_block_ns=clock.MIN_BLOCK_NS, spread=True)
 
 

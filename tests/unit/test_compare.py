@@ -71,6 +71,16 @@ def test_one_process_a_side_tells_nothing(tmp_path, capsys):
     assert found["exit"] == 0
 
 
+def test_a_side_that_others_computed_beside_says_so(tmp_path, base, capsys):
+    disturbed = rows(QUIET, run_id="b", others_share=0.4, stolen_share=0.02)
+    new = write(tmp_path / "new.csv", disturbed)
+    many = f"{len(QUIET)} of {len(QUIET)}"
+    said = f"{many} timed rows were disturbed: others had up to 42% of the CPUs meanwhile"
+    assert list(lines(capsys, base, new)["all"]["disturbed"].values()) == [said]
+    main(["compare", str(base), str(new)])
+    assert f": {said}\n" in capsys.readouterr().out
+
+
 def test_more_memory_is_larger_and_not_slower(tmp_path, base, capsys):
     new = write(tmp_path / "new.csv", rows(QUIET, run_id="b", peak_host_mib=1200.0))
     found = lines(capsys, base, new)
