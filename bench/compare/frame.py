@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from bench import conditions
 from bench.errors import UsageError
 from bench.rows import reading, schema
 
@@ -153,3 +154,9 @@ def _united(frames: Sequence[pd.DataFrame], columns: Columns) -> pd.DataFrame:
             " leave one of them out"
         )
     return frame.drop_duplicates(KEY, ignore_index=True) if len(copies) else frame
+
+
+def disturbed(rows: pd.DataFrame) -> str:
+    """How many of the rows timed on a CPU others computed beside, and how much; or ""."""
+    timed = rows[(rows["device"] == "cpu") & rows["others_share"].notna()]
+    return conditions.disturbed(list(timed["others_share"] + timed["stolen_share"].fillna(0.0)))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bench import conditions
-from bench.compare import machines, matching, verdicts
+from bench.compare import frame, machines, matching, verdicts
 from bench.compare.machines import Difference, Split, Turned
 from bench.compare.matching import LOST, PARITY
 from bench.compare.metrics import INCOMPARABLE, INCONCLUSIVE, SAME, THROUGHPUT
@@ -75,13 +74,10 @@ def made(base: Side, others: Sequence[Side], how: How) -> Comparison:
         differences={other.name: machines.differences(base, other) for other in others},
         splits=splits,
         turned=turned,
-        disturbed={side.name: said for side in (base, *others) if (said := _disturbed(side))},
+        disturbed={
+            side.name: said for side in (base, *others) if (said := frame.disturbed(side.rows))
+        },
     )
-
-
-def _disturbed(side: Side) -> str:
-    timed = side.rows[(side.rows["device"] == "cpu") & side.rows["others_share"].notna()]
-    return conditions.disturbed(list(timed["others_share"] + timed["stolen_share"].fillna(0.0)))
 
 
 def _machines_differ(base: Side, new: Side) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from bench.compare.frame import disturbed
 from bench.contract import GENERATE
 from bench.rows.schema import RUNGS
 from bench.score.evidence import LEVEL
@@ -192,10 +193,11 @@ def targets(rows: pd.DataFrame) -> list[Reached]:
 
 
 def machines(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """Each machine with the versions that ran on it."""
+    """Each machine with the versions that ran on it, and whether others ran beside them."""
     names = ["cluster", "host", "device", "device_name", "driver", "threads"]
     return [
-        dict(zip(names, map(str, key), strict=True)) | {"versions": _versions(mine)}
+        dict(zip(names, map(str, key), strict=True))
+        | {"versions": _versions(mine), "disturbed": disturbed(mine)}
         for key, mine in rows.groupby(names, observed=True, dropna=False)
     ]
 

@@ -45,6 +45,14 @@ def test_language_models_and_accuracies_have_tables_of_their_own(tmp_path):
     assert served["cell_id"] not in targets
 
 
+def test_a_machine_that_others_used_says_so(tmp_path):
+    path = write(tmp_path / "rows.csv", rows([1.0, 1.1], others_share=0.3, stolen_share=0.0))
+    out = tmp_path / "page.html"
+    assert main(["report", str(path), "-o", str(out), "--draws", "100"]) == 0
+    said = "2 of 2 timed rows were disturbed: others had up to 30% of the CPUs meanwhile"
+    assert f"<dt>disturbed</dt><dd>{said}</dd>" in out.read_text()
+
+
 def test_plots_need_no_browser(tmp_path, capsys):
     path = write(
         tmp_path / "rows.csv",
