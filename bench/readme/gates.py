@@ -31,7 +31,13 @@ def table(_rows: Sequence[Row]) -> Iterator[str]:
     yield "|---" * (len(columns) + 1) + "|"
     reasons: dict[str, int] = {}
     for backend in backends_index.names():
-        cells = [_cell(found.get((backend, column)), reasons) for column in columns]
+        trains = backends_index.find(backend).trains
+        cells = [
+            _cell(found.get((backend, column)), reasons)
+            if trains or column.startswith(GENERATE)
+            else "unsupported: it only infers"
+            for column in columns
+        ]
         yield f"| {shown(backend)} | {' | '.join(cells)} |"
     yield from footnotes(reasons)
 
