@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_compile_times_stand_cold_beside_warm_and_a_cache_that_is_not_kept_says_
     assert torch[:2] + torch[4:6] == ["torch", "compiled", "9 s", "3 s"]
     assert mxnet[1:2] + mxnet[4:6] == ["compiled", "7 s", "none (1)"]
     assert "1. it keeps none" in lines
+
+
+def test_rows_of_a_time_to_accuracy_are_not_among_those_of_a_pilot():
+    """Their backends ran one after another: on another day this machine was a third faster."""
+    chosen = {"size": "small", "track": "out-of-box", "world_size": 1, "compile_cache": "cold"}
+    pilot = ok_row(**chosen, samples_per_s=38.7, step_ms_p50=826.0)
+    later = pilot | {"started_at": pilot["started_at"] + timedelta(days=5), "samples_per_s": 51.7}
+    alone = later | {"target_accuracy": 0.97, "target_found": 0.98}
+    said = [line for line in tables.training([pilot, alone]) if line.startswith("| torch")]
+    assert "38.7/s" in said[0]
+    assert "51.7/s" in next(line for line in tables.training([pilot, later]) if "torch" in line)
 
 
 def test_an_archived_upstream_is_said_in_every_table():
