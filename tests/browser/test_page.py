@@ -43,6 +43,17 @@ def test_the_answer_stands_first(watched, report):
     assert "PyTorch leads" in page.locator(".answer").inner_text()
 
 
+@pytest.mark.parametrize("width", [1200, 1280, 1500, 700, 390])
+def test_a_weight_does_not_run_into_the_next(watched, report, width):
+    """At 1200 pixels the 0.10 of performance stood on the name of support."""
+    page = watched.open(report)
+    page.set_viewport_size({"width": width, "height": 900})
+    wider = "label => label.scrollWidth > label.clientWidth"
+    labels = page.locator("fieldset label")
+    assert labels.count() == 1 + len(CRITERIA)
+    assert [one.inner_text() for one in labels.all() if one.evaluate(wider)] == []
+
+
 def test_the_filter_filters(watched, report):
     page = watched.open(report)
     page.fill("#filter", "JAX export")
