@@ -146,9 +146,8 @@ def scratch_folder() -> Iterator[Path]:
 def held(scratch: Path) -> Iterator[None]:
     """A lock that ends with this process, however that ends; the host is written once it is had."""
     with (scratch / HELD).open("xb", buffering=0) as file:
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk, or one without locks: nobody will sweep it
+        # A full disk, or a file system without locks: nobody will sweep this one.
+        with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(platform.node().encode())
         yield
@@ -168,9 +167,14 @@ def sweep() -> None:
 def abandoned(scratch: Path) -> bool:
     """Whether it is this user's and this host's, and nobody holds it any more."""
     try:
-        with (scratch / HELD).open("r+", encoding="utf-8") as file:
-            ours = os.fstat(file.fileno()).st_uid == scratch.lstat().st_uid == os.getuid()
-            if not ours or file.read() != platform.node():
+        # Asked before anything in it is opened: in another user's folder that may be a device.
+        if scratch.lstat().st_uid != os.getuid():
+            return False
+        host = platform.node().encode()
+        # A worker may have put anything there, and nothing that it puts may stop the next run.
+        descriptor = os.open(scratch / HELD, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            if file.read(len(host) + 1) != host:
                 return False
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # held, or no scratch folder, or gone meanwhile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import select
 import subprocess
 import sys
@@ -318,6 +319,21 @@ def test_a_scratch_folder_is_abandoned_once_nobody_holds_it(tmp_path, monkeypatc
         assert not scratch_module.abandoned(tmp_path)
     assert scratch_module.abandoned(tmp_path)
     monkeypatch.setattr("platform.node", lambda: "another host of a shared folder")
+    assert not scratch_module.abandoned(tmp_path)
+
+
+def test_nothing_in_another_users_folder_is_opened(tmp_path, monkeypatch):
+    (tmp_path / scratch_module.HELD).write_text(platform.node())
+    assert scratch_module.abandoned(tmp_path)
+    other = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    monkeypatch.setattr(os, "open", None)
+    assert not scratch_module.abandoned(tmp_path)
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"\xff\xfe")])
+def test_what_a_worker_puts_there_does_not_stop_the_next_run(tmp_path, put):
+    put(tmp_path / scratch_module.HELD)
     assert not scratch_module.abandoned(tmp_path)
 
 
